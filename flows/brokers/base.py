@@ -1,0 +1,256 @@
+"""What the engine needs of a broker: partitioned logs, transactional commits, groups of members.
+
+Two implementations (`embedded`, `kafka`), one contract suite. All calls are made from one event loop; an
+implementation does its blocking work in threads of its own. Times are milliseconds since the epoch in
+records (as in Kafka) and seconds everywhere else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple, Protocol
+
+import msgspec
+
+Headers = tuple[tuple[str, bytes], ...]
+
+
+class TopicPartition(NamedTuple):
+    """One partition of a topic; printed as `topic/partition`."""
+
+    topic: str
+    partition: int
+
+    def __str__(self) -> str:
+        return f"{self.topic}/{self.partition}"
+
+
+class TopicSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """What a topic is created with.
+
+    `cleanup` is `"delete"` (drop batches older than `retention` seconds, by the wall clock of their append) or
+    `"compact"` (keep the last record of each key; tombstones go after `tombstone_retention` seconds).
+    `retention=None` keeps records for ever. `internal` topics are made and owned by Flows.
+    """
+
+    name: str
+    partitions: int = 1
+    cleanup: str = "delete"
+    retention: float | None = 7 * 86400.0
+    tombstone_retention: float = 7 * 86400.0
+    internal: bool = False
+
+
+class Records(msgspec.Struct, frozen=True, kw_only=True):
+    """Consecutive records of one partition, column-wise; all sequences have the same length.
+
+    `offsets` ascend but may have holes (compaction, control records). `next_offset` is the position after the
+    last record, holes included. `headers` is None when no record has any.
+    """
+
+    tp: TopicPartition
+    offsets: Sequence[int]
+    timestamps: Sequence[int]
+    keys: Sequence[bytes | None]
+    values: Sequence[bytes | None]
+    headers: Sequence[Headers] | None
+    next_offset: int
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def split(self, count: int) -> tuple[Records, Records | None]:
+        """Return the first `count` records and the rest (None when nothing is left)."""
+        if count >= len(self):
+            return self, None
+        head, tail = slice(0, count), slice(count, None)
+        return self._part(head, self.offsets[count]), self._part(tail, self.next_offset)
+
+    def _part(self, part: slice, next_offset: int) -> Records:
+        return Records(
+            tp=self.tp,
+            offsets=self.offsets[part],
+            timestamps=self.timestamps[part],
+            keys=self.keys[part],
+            values=self.values[part],
+            headers=None if self.headers is None else self.headers[part],
+            next_offset=next_offset,
+        )
+
+
+class Outgoing:
+    """Records to append to one partition, column-wise. `headers` stays None until a record has some.
+
+    >>> out = Outgoing()
+    >>> out.append(b"k", b"v", 1_700_000_000_000)
+    >>> len(out)
+    1
+    """
+
+    __slots__ = ("headers", "keys", "timestamps", "values")
+
+    def __init__(
+        self,
+        keys: list[bytes | None] | None = None,
+        values: list[bytes | None] | None = None,
+        timestamps: list[int] | None = None,
+        headers: list[Headers] | None = None,
+    ) -> None:
+        self.keys: list[bytes | None] = [] if keys is None else keys
+        self.values: list[bytes | None] = [] if values is None else values
+        self.timestamps: list[int] = [] if timestamps is None else timestamps
+        self.headers: list[Headers] | None = headers
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def append(self, key: bytes | None, value: bytes | None, timestamp: int, headers: Headers = ()) -> None:
+        if headers and self.headers is None:
+            self.headers = [()] * len(self.values)
+        if self.headers is not None:
+            self.headers.append(headers)
+        self.keys.append(key)
+        self.values.append(value)
+        self.timestamps.append(timestamp)
+
+    def extend(self, other: Outgoing) -> None:
+        """Append all of another batch."""
+        if other.headers is not None and self.headers is None:
+            self.headers = [()] * len(self.values)
+        if self.headers is not None:
+            self.headers.extend(other.headers if other.headers is not None else [()] * len(other))
+        self.keys.extend(other.keys)
+        self.values.extend(other.values)
+        self.timestamps.extend(other.timestamps)
+
+
+class Committed(msgspec.Struct, frozen=True):
+    """A group's committed position in one partition; `metadata` is a small string kept with it."""
+
+    offset: int
+    metadata: str = ""
+
+
+class Transaction(msgspec.Struct, kw_only=True):
+    """What one task commits at once: appended records and its group's positions."""
+
+    group: str
+    outputs: dict[TopicPartition, Outgoing] = {}
+    offsets: dict[TopicPartition, Committed] = {}
+
+
+class Producer(Protocol):
+    """The one writer of a task. A newer producer of the same id fences the older."""
+
+    async def commit(self, transaction: Transaction) -> dict[TopicPartition, int]:
+        """Apply all of the transaction or nothing; return the end offset of each written partition.
+
+        Raises `Fenced` when a newer producer of this id exists, `RecordTooLarge` and `BrokerUnavailable` when
+        nothing was applied, `OutcomeUnknown` when that cannot be told.
+        """
+
+    async def close(self) -> None:
+        """Give back what the producer holds; nothing uncommitted is written."""
+
+
+class Reader(Protocol):
+    """Read assigned partitions from given positions, committed records only."""
+
+    async def fetch(self, max_records: int, timeout: float) -> list[Records]:
+        """Return what is there, at most about `max_records` a partition; wait up to `timeout` seconds if nothing is.
+
+        Positions move on by what was returned. Raises `OffsetOutOfRange`, `BrokerUnavailable`.
+        """
+
+    def position(self, tp: TopicPartition) -> int:
+        """Return the next offset that `fetch` will read."""
+
+    def pause(self, tps: Iterable[TopicPartition]) -> None:
+        """Leave these partitions out of `fetch` until resumed."""
+
+    def resume(self, tps: Iterable[TopicPartition]) -> None:
+        """Read these partitions again."""
+
+    async def close(self) -> None: ...
+
+
+class Member(msgspec.Struct, frozen=True, kw_only=True):
+    """A worker as the others of its group see it."""
+
+    id: str
+    address: str = ""
+    plan: str = ""
+    tasks: tuple[str, ...] = ()
+
+
+class Membership(Protocol):
+    """This worker's place in a group that shares named tasks."""
+
+    generation: int
+
+    async def assignment(self) -> frozenset[str]:
+        """Wait for the next change and return the tasks that this member should hold from now on.
+
+        Tasks that are new in it belong to this member at once. Tasks that left it are still this member's
+        until it calls `release`, or its lease runs out. Raises `Fenced` when the lease was lost.
+        """
+
+    async def release(self, tasks: Iterable[str]) -> None:
+        """Hand tasks back after their last commit."""
+
+    async def members(self) -> list[Member]:
+        """Return the live members and what they hold."""
+
+    async def leave(self) -> None:
+        """Hand everything back and leave the group."""
+
+
+class Broker(Protocol):
+    """A set of topics, and the groups that read them."""
+
+    async def start(self) -> None:
+        """Connect; raises `BrokerUnavailable` or `BrokerError` with the fix."""
+
+    async def close(self) -> None: ...
+
+    async def create_topic(self, spec: TopicSpec) -> None:
+        """Create the topic unless it exists; raises `TopicMismatch` when it exists with other settings."""
+
+    async def topics(self) -> dict[str, TopicSpec]:
+        """Return all topics by name."""
+
+    async def delete_topic(self, name: str) -> None:
+        """Remove a topic with its records; unknown names raise `UnknownTopic`."""
+
+    async def start_offsets(self, tps: Iterable[TopicPartition]) -> dict[TopicPartition, int]: ...
+
+    async def end_offsets(self, tps: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
+        """Return the position after the last committed record of each partition."""
+
+    def reader(self, positions: Mapping[TopicPartition, int]) -> Reader:
+        """Open a reader at these positions."""
+
+    async def produce(self, outputs: Mapping[TopicPartition, Outgoing]) -> dict[TopicPartition, int]:
+        """Append records durably and atomically, outside of any task; return the end offsets."""
+
+    async def producer(self, transactional_id: str) -> Producer:
+        """Take over a transactional id: earlier holders are fenced from this moment."""
+
+    async def committed(
+        self, group: str, tps: Iterable[TopicPartition]
+    ) -> dict[TopicPartition, Committed]:
+        """Return the group's positions; partitions without one are left out."""
+
+    async def delete_offsets(self, group: str) -> None:
+        """Forget all positions of a group."""
+
+    async def purge(self, before: Mapping[TopicPartition, int]) -> None:
+        """Drop records below these offsets (of repartition topics, once they are processed)."""
+
+    async def join(
+        self, group: str, member_id: str, tasks: Iterable[str], *, address: str = "", plan: str = ""
+    ) -> Membership:
+        """Join a group whose members share `tasks`. Members of another `plan` wait until the old have left."""
+
+    async def group_members(self, group: str) -> list[Member]:
+        """Return the live members of a group without joining it."""

@@ -1,0 +1,47 @@
+"""Time as a thing one can hold: the wall clock in production, a manual one in tests."""
+
+from __future__ import annotations
+
+import time
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """Give the time; the engine asks no other source."""
+
+    def now(self) -> float:
+        """Return the wall time in seconds since the epoch."""
+
+    def monotonic(self) -> float:
+        """Return seconds of a clock that never goes back."""
+
+
+class SystemClock:
+    """The machine's clock."""
+
+    now = staticmethod(time.time)
+    monotonic = staticmethod(time.monotonic)
+
+
+class ManualClock:
+    """A clock that moves only when told.
+
+    >>> clock = ManualClock(100.0)
+    >>> clock.advance(5)
+    >>> clock.now(), clock.monotonic()
+    (105.0, 5.0)
+    """
+
+    def __init__(self, now: float = 0.0) -> None:
+        self._start = self._now = float(now)
+
+    def now(self) -> float:
+        return self._now
+
+    def monotonic(self) -> float:
+        return self._now - self._start
+
+    def advance(self, seconds: float) -> None:
+        if seconds < 0:
+            raise ValueError(f"a clock never goes back: {seconds}")
+        self._now += seconds
