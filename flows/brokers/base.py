@@ -236,9 +236,7 @@ class Broker(Protocol):
     async def producer(self, transactional_id: str) -> Producer:
         """Take over a transactional id: earlier holders are fenced from this moment."""
 
-    async def committed(
-        self, group: str, tps: Iterable[TopicPartition]
-    ) -> dict[TopicPartition, Committed]:
+    async def committed(self, group: str, tps: Iterable[TopicPartition]) -> dict[TopicPartition, Committed]:
         """Return the group's positions; partitions without one are left out."""
 
     async def delete_offsets(self, group: str) -> None:

@@ -1,0 +1,304 @@
+"""The app: where a flow module declares its topics, streams, tables, agents and timers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar, get_origin
+
+from dsl.agent import Agent, tables_used
+from dsl.durations import Duration, microseconds
+from dsl.errors import DeclarationError, nearest
+from dsl.plan.graph import Plan
+from dsl.plan.nodes import AgentNode, Node, SourceNode, TableNode, TimerNode, TopicNode
+from dsl.plan.types import DataType, Field, Kind, Schema, schema_of
+from dsl.stream import Stream
+from dsl.table import DictTable, Table
+from dsl.topic import Topic, is_record, value_name
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+_NAME = re.compile(r"[A-Za-z0-9._-]{1,200}")
+_ON_ERROR = ("dead-letter", "skip", "stop")
+_CODECS = ("json", "msgpack", "raw")
+
+
+class App:
+    """Declare a stream-processing app. `id` prefixes its internal topics and names its consumer group.
+
+    `partitions` is the default number of partitions of the topics that are declared.
+    """
+
+    def __init__(self, id: str, *, partitions: int = 1) -> None:
+        self.id = _checked_name("app", id)
+        self.partitions = _checked_partitions("app", partitions)
+        self._nodes: dict[str, Node] = {}
+        self._functions: dict[str, Callable[..., Any]] = {}
+        self._types: dict[str, Any] = {}
+        self._topics: dict[str, Topic] = {}
+        self._tables: dict[str, DictTable | None] = {}
+
+    def __repr__(self) -> str:
+        return f"<App {self.id}>"
+
+    def topic(
+        self,
+        name: str,
+        *,
+        value: Any = dict,
+        key: str | None = None,
+        timestamp: str | None = None,
+        unit: str = "s",
+        partitions: int | None = None,
+        codec: str | None = None,
+        on_error: str = "dead-letter",
+        partitioned_by: str | None = None,
+        retention: Duration | None = "7d",
+    ) -> Topic:
+        """Declare a topic.
+
+        `value` is a Record class, `dict`, `str` or `bytes`. `key` says that the message key is that field;
+        `timestamp` names the field with the event time: a datetime, or a number in `unit` ("s", "ms", "us") since
+        the epoch; without it the record's own timestamp counts. `on_error` is what happens to values that cannot
+        be decoded: "dead-letter", "skip" or "stop". `retention` is used when Flows creates the topic (None: for
+        ever). Raises `DeclarationError`.
+        """
+        if name in self._topics:
+            raise DeclarationError(f"topic {name!r} is declared twice.")
+        schema = schema_of(value) if is_record(value) else None
+        self._check_fields(name, schema, key, timestamp)
+        _one_of(f"topic {name!r}: on_error", on_error, _ON_ERROR)
+        _one_of(f"topic {name!r}: unit", unit, ("s", "ms", "us"))
+        codec = codec or ("raw" if value in (bytes, str) else "json")
+        _one_of(f"topic {name!r}: codec", codec, _CODECS)
+        node = TopicNode(
+            id=name,
+            name=_checked_name("topic", name),
+            value=value_name(value),
+            schema=schema,
+            key=key,
+            timestamp=timestamp,
+            unit=unit,
+            partitions=_checked_partitions(f"topic {name!r}", partitions or self.partitions),
+            codec=codec,
+            on_error=on_error,
+            partitioned_by=partitioned_by,
+            retention=None if retention is None else microseconds(retention, f"topic {name!r}: retention"),
+        )
+        return self._add_topic(node, value)
+
+    def table(
+        self,
+        name: str,
+        *,
+        key: Any = str,
+        value: Any = Any,
+        default: Callable[[], Any] | None = None,
+    ) -> DictTable:
+        """Declare a dictionary table that agents write; `default` makes the value of a missing key."""
+        self._claim_table(name)
+        if default is not None and not callable(default):
+            raise DeclarationError(f"table {name!r}: default must be callable, such as int or list, not {default!r}.")
+        schema = Schema((Field("key", _key_type(name, key)), Field("value", _type(value))), name)
+        node = TableNode(id=name, table=name, key=value_name(key), value=value_name(value), schema=schema)
+        table = DictTable(self, name, key, value, default)
+        self._tables[name] = table
+        self._add(node, default, table)
+        return table
+
+    def agent(
+        self,
+        source: Stream,
+        *,
+        sink: Iterable[Topic] = (),
+        concurrency: int = 1,
+        name: str | None = None,
+        on_error: str = "dead-letter",
+        retries: int = 3,
+        tables: Iterable[DictTable] = (),
+    ) -> Callable[[Callable[..., Any]], Agent]:
+        """Declare a coroutine over a stream; what it yields goes to the topics in `sink`.
+
+        A record that makes it raise is retried `retries` times, then handled by `on_error`. With
+        `concurrency` n, n copies share a task's records by key. Tables are found by name in the function;
+        `tables` adds what cannot be seen there.
+        """
+        if not isinstance(source, Stream):
+            raise DeclarationError(f"an agent reads a topic or a stream, not {source!r}: write @app.agent(topic).")
+        _one_of("agent: on_error", on_error, _ON_ERROR)
+        if concurrency < 1 or retries < 0:
+            raise DeclarationError(
+                f"agent: concurrency must be at least 1, retries at least 0 ({concurrency}, {retries})."
+            )
+        topics = tuple(self._own_topic(t, "sink") for t in sink)
+
+        def declare(function: Callable[..., Any]) -> Agent:
+            step = self._new_step(name or function.__name__, numbered=False)
+            used = {t.name: t for t in (*tables_used(function), *tables)}
+            self._add(
+                AgentNode(
+                    id=step,
+                    input=source.step,
+                    function=getattr(function, "__qualname__", step),
+                    concurrency=concurrency,
+                    on_error=on_error,
+                    retries=retries,
+                    sinks=topics,
+                    tables=tuple(sorted(used)),
+                ),
+                function,
+            )
+            return Agent(step, function)
+
+        return declare
+
+    def timer(self, interval: Duration, *, tables: Iterable[DictTable] = ()) -> Callable[[Function], Function]:
+        """Call a coroutine every `interval`, inside the commit of each task that holds the tables it uses."""
+        every = microseconds(interval, "timer interval")
+        if every <= 0:
+            raise DeclarationError(f"a timer's interval must be positive, not {interval!r}.")
+
+        def declare(function: Function) -> Function:
+            step = self._new_step(function.__name__, numbered=False)
+            used = {t.name for t in (*tables_used(function), *tables)}
+            node = TimerNode(id=step, function=function.__qualname__, interval=every, tables=tuple(sorted(used)))
+            self._add(node, function)
+            return function
+
+        return declare
+
+    def source(self, topic: Topic) -> Callable[[Function], Function]:
+        """Feed a topic from a function `f(position)`, exactly once over restarts.
+
+        It yields the records from `position` on (0 at first): the position is kept with what was written, so a
+        restart goes on where it was. The records must be the same each time. A worker of the group runs it.
+        """
+        target = self._own_topic(topic, "source")
+
+        def declare(function: Function) -> Function:
+            step = self._new_step(function.__name__, numbered=False)
+            self._add(SourceNode(id=step, function=function.__qualname__, topic=target), function)
+            return function
+
+        return declare
+
+    def plan(self) -> Plan:
+        """Return all that is declared, as frozen data."""
+        plan = Plan(self.id, tuple(self._nodes.values()), self._functions, self._types)
+        _ = plan.subtopologies
+        return plan
+
+    # What streams and tables need to add their steps.
+
+    def _add(self, node: Node, function: Callable[..., Any] | None = None, type_: Any = None) -> None:
+        self._nodes[node.id] = node
+        if function is not None:
+            self._functions[node.id] = function
+        if type_ is not None:
+            self._types[node.id] = type_
+
+    def _add_topic(self, node: TopicNode, value: Any) -> Topic:
+        if node.id in self._nodes:
+            raise DeclarationError(f"the name {node.id!r} is taken by another topic, table or agent of the app.")
+        self._add(node, None, value)
+        topic = self._topics[node.name] = Topic(self, node, value)
+        return topic
+
+    def _new_step(self, step: str, *, numbered: bool = True) -> str:
+        if step not in self._nodes:
+            return step
+        if not numbered:
+            raise DeclarationError(f"the name {step!r} is taken by another topic, table or agent of the app.")
+        number = 2
+        while f"{step}-{number}" in self._nodes:
+            number += 1
+        return f"{step}-{number}"
+
+    def _claim_table(self, name: str) -> None:
+        _checked_name("table", name)
+        if name in self._tables:
+            raise DeclarationError(f"table {name!r} is declared twice: each table needs a name of its own.")
+        if name in self._nodes:
+            raise DeclarationError(f"the name {name!r} is taken by another topic, table or agent of the app.")
+        self._tables[name] = None
+
+    def _partitions_before(self, step: str) -> int:
+        node = self._nodes[step]
+        while not isinstance(node, TopicNode):
+            node = self._nodes[getattr(node, "input")]  # noqa: B009  (not every node has one; streams' do)
+        return node.partitions
+
+    def _late_topic(self, table: Table) -> Topic:
+        name = f"{self.id}-{table.name}-late"
+        if name not in self._topics:
+            partitions = self._partitions_of_table(table.name)
+            node = TopicNode(id=name, name=name, value="dict", partitions=partitions, internal=True)
+            return self._add_topic(node, dict)
+        return self._topics[name]
+
+    def _partitions_of_table(self, table: str) -> int:
+        node = self._nodes[table]
+        while not isinstance(node, TopicNode):
+            if hasattr(node, "partitions"):
+                return int(node.partitions)
+            node = self._nodes[getattr(node, "input")]  # noqa: B009
+        return node.partitions
+
+    def _own_topic(self, topic: Topic, role: str) -> str:
+        if not isinstance(topic, Topic):
+            raise DeclarationError(f"{role} takes topics of the app, not {topic!r}.")
+        if topic.app is not self:
+            raise DeclarationError(f"{role} topic {topic.name!r} belongs to app {topic.app.id!r}, not to {self.id!r}.")
+        return topic.name
+
+    def _check_fields(self, name: str, schema: Schema | None, key: str | None, timestamp: str | None) -> None:
+        for role, field in (("key", key), ("timestamp", timestamp)):
+            if field is None:
+                continue
+            if schema is None:
+                raise DeclarationError(f"topic {name!r}: {role}={field!r} names a field, so value= must be a Record.")
+            found = schema.get(field)
+            if found is None:
+                raise DeclarationError(
+                    f"topic {name!r}: {role}={field!r} is no field of {schema.owner}; "
+                    f"its fields are {', '.join(schema.names)}.",
+                    suggestion=nearest(field, schema.names),
+                )
+            if role == "timestamp" and not (found.kind.is_number or found.kind is Kind.DATETIME):
+                raise DeclarationError(
+                    f"topic {name!r}: timestamp={field!r} is {found}; expected a number or datetime."
+                )
+            if role == "key" and found.kind not in (Kind.STR, Kind.INT, Kind.BYTES, Kind.BOOL):
+                raise DeclarationError(f"topic {name!r}: key={field!r} is {found}; expected str, int, bool or bytes.")
+
+
+def _checked_name(what: str, name: str) -> str:
+    if not isinstance(name, str) or not _NAME.fullmatch(name) or name in (".", ".."):
+        raise DeclarationError(f"{what} name {name!r}: use 1 to 200 of the characters a-z A-Z 0-9 . _ -")
+    return name
+
+
+def _checked_partitions(what: str, partitions: int) -> int:
+    if not isinstance(partitions, int) or partitions < 1:
+        raise DeclarationError(f"{what}: partitions must be a positive integer, not {partitions!r}.")
+    return partitions
+
+
+def _one_of(what: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise DeclarationError(
+            f"{what}={value!r}: expected one of {', '.join(known)}.", suggestion=nearest(value, known)
+        )
+
+
+def _type(value: Any) -> DataType:
+    kinds = {int: Kind.INT, float: Kind.FLOAT, str: Kind.STR, bool: Kind.BOOL, bytes: Kind.BYTES}
+    return DataType(kinds.get(value, Kind.OTHER))
+
+
+def _key_type(table: str, key: Any) -> DataType:
+    if key in (str, int, float, bool, bytes) or key is tuple or get_origin(key) is tuple:
+        return _type(key)
+    raise DeclarationError(
+        f"table {table!r}: key={value_name(key)} cannot be a key: use str, int, float, bool, bytes or a tuple."
+    )

@@ -1,0 +1,145 @@
+"""The plan as a graph: its nodes by id, and the sub-topologies that become tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property
+from typing import Any
+
+import msgspec
+
+from dsl.errors import DeclarationError
+from dsl.plan.nodes import (
+    AggregateNode,
+    Node,
+    RepartitionNode,
+    SourceNode,
+    TableNode,
+    TimerNode,
+    TopicNode,
+    inputs_of,
+    tables_of,
+)
+
+
+class SubTopology(msgspec.Struct, frozen=True):
+    """Steps that share tasks: all that is connected without passing through a topic.
+
+    `inputs` maps each topic it reads to the step ids fed by it. A task is one partition number of it.
+    """
+
+    name: str
+    partitions: int
+    inputs: tuple[str, ...]
+    steps: tuple[str, ...]
+
+    def task_ids(self) -> list[str]:
+        return [f"{self.name}/{p}" for p in range(self.partitions)]
+
+
+class Plan:
+    """All that an app declares. Compare, print and store it; the engine compiles it.
+
+    `functions` holds the callables by step id, `types` the Record classes by topic id; neither is part of the
+    plan's identity.
+    """
+
+    def __init__(
+        self,
+        app: str,
+        nodes: tuple[Node, ...],
+        functions: Mapping[str, Callable[..., Any]] | None = None,
+        types: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.app = app
+        self.nodes: dict[str, Node] = {n.id: n for n in nodes}
+        self.functions = dict(functions or {})
+        self.types = dict(types or {})
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Plan) and (self.app, self.nodes) == (other.app, other.nodes)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def of_type(self, *types: type) -> Iterator[Any]:
+        """Yield the nodes of some types in declared order."""
+        return (n for n in self.nodes.values() if isinstance(n, types))
+
+    def consumers(self, step: str) -> list[Node]:
+        """Return the nodes that read a step's output."""
+        return [n for n in self.nodes.values() if step in inputs_of(n)]
+
+    def topic(self, name: str) -> TopicNode | None:
+        """Find a declared topic by its broker name."""
+        return next((t for t in self.of_type(TopicNode) if t.name == name), None)
+
+    def table_nodes(self) -> dict[str, AggregateNode | TableNode]:
+        """Return all tables by name."""
+        return {n.table: n for n in self.of_type(AggregateNode, TableNode)}
+
+    @cached_property
+    def subtopologies(self) -> tuple[SubTopology, ...]:
+        """Cut the plan at its topics.
+
+        Raises `DeclarationError` when topics that meet in one sub-topology differ in partitions.
+        """
+        return tuple(self._subtopology(steps) for steps in self._components())
+
+    def subtopology_of(self, step: str) -> SubTopology:
+        """Return the sub-topology that runs a step (of a repartition: the one that reads it)."""
+        return next(s for s in self.subtopologies if step in s.steps)
+
+    def _components(self) -> list[list[str]]:
+        leader: dict[str, str] = {}
+
+        def find(step: str) -> str:
+            while leader.setdefault(step, step) != step:
+                step = leader[step]
+            return step
+
+        def join(a: str, b: str) -> None:
+            leader[find(b)] = find(a)
+
+        for node in self.nodes.values():
+            if isinstance(node, SourceNode) or (isinstance(node, TimerNode) and not node.tables):
+                continue
+            for near in (*inputs_of(node), *tables_of(node)):
+                # A repartition is read by the far side; the near side ends in its writing half.
+                join(near, writing_half(node.id) if isinstance(node, RepartitionNode) else node.id)
+            if isinstance(node, RepartitionNode):
+                find(node.id)
+        read = {s for n in self.nodes.values() for s in inputs_of(n)}
+        groups: dict[str, list[str]] = {}
+        for step in [*self.nodes, *(writing_half(r.id) for r in self.of_type(RepartitionNode))]:
+            if step in leader:
+                groups.setdefault(find(step), []).append(step)
+        return [g for g in groups.values() if any(s in read for s in g)]
+
+    def _subtopology(self, steps: list[str]) -> SubTopology:
+        read = {i for n in self.nodes.values() for i in inputs_of(n)}
+        topics: dict[str, int] = {}
+        for step in steps:
+            node = self.nodes.get(step)
+            if isinstance(node, TopicNode) and step in read:
+                topics[node.name] = node.partitions
+            elif isinstance(node, RepartitionNode):
+                topics[node.topic] = node.partitions
+        if len(set(topics.values())) > 1:
+            counts = ", ".join(f"{t} has {p}" for t, p in topics.items())
+            shared = sorted({t for s in steps if s in self.nodes for t in tables_of(self.nodes[s])})
+            raise DeclarationError(
+                f"topics that share tasks{' through table ' + ', '.join(shared) if shared else ''} "
+                f"must have the same number of partitions: {counts}."
+            )
+        tables = [n.table for s in steps if isinstance(n := self.nodes.get(s), AggregateNode | TableNode)]
+        name = min(tables) if all(t not in self._topic_names for t in topics) else next(iter(topics))
+        return SubTopology(name, next(iter(topics.values())), tuple(topics), tuple(steps))
+
+    @cached_property
+    def _topic_names(self) -> set[str]:
+        return {t.name for t in self.of_type(TopicNode)}
+
+
+def writing_half(repartition: str) -> str:
+    """Name the half of a repartition that runs in the tasks before it."""
+    return f"{repartition}.write"

@@ -1,0 +1,163 @@
+"""The nodes of a plan: what is read, computed, kept and written. Frozen data; callables live beside, by step id."""
+
+from __future__ import annotations
+
+import msgspec
+
+from dsl.plan.exprs import ExprNode
+from dsl.plan.types import DataType, Schema
+from dsl.window import Window
+
+
+class TopicNode(msgspec.Struct, frozen=True, kw_only=True, tag="topic"):
+    """A topic as the plan knows it. `schema` is None for values that are no Record."""
+
+    id: str
+    name: str
+    value: str
+    schema: Schema | None = None
+    key: str | None = None
+    timestamp: str | None = None
+    unit: str = "s"
+    partitions: int = 1
+    codec: str = "json"
+    on_error: str = "dead-letter"
+    partitioned_by: str | None = None
+    retention: int | None = None
+    internal: bool = False
+
+
+class FilterNode(msgspec.Struct, frozen=True, kw_only=True, tag="filter"):
+    """Keep the records for which the predicate is true."""
+
+    id: str
+    input: str
+    predicate: ExprNode
+    schema: Schema
+
+
+class ProjectNode(msgspec.Struct, frozen=True, kw_only=True, tag="project"):
+    """Compute columns: all that come out (`select`), or some added to the rest (`with_columns`)."""
+
+    id: str
+    input: str
+    columns: tuple[tuple[str, ExprNode], ...]
+    keep_rest: bool
+    schema: Schema
+
+
+class MapNode(msgspec.Struct, frozen=True, kw_only=True, tag="map"):
+    """Call a Python function for each record; it returns a Record, or None to drop the record."""
+
+    id: str
+    input: str
+    function: str
+    schema: Schema
+
+
+class RepartitionNode(msgspec.Struct, frozen=True, kw_only=True, tag="repartition"):
+    """Send records through an internal topic, so that equal keys meet in one task."""
+
+    id: str
+    input: str
+    topic: str
+    keys: tuple[str, ...]
+    partitions: int
+    schema: Schema
+
+
+class AggregateCall(msgspec.Struct, frozen=True, kw_only=True):
+    """One aggregate of a table: function, argument (None for `count()`), options and result type."""
+
+    name: str
+    function: str
+    argument: ExprNode | None = None
+    argument_type: DataType | None = None
+    options: tuple[tuple[str, float], ...] = ()
+    result: DataType
+
+
+class AggregateNode(msgspec.Struct, frozen=True, kw_only=True, tag="aggregate"):
+    """A declared table: groups by keys and window, and keeps the aggregates."""
+
+    id: str
+    input: str
+    table: str
+    keys: tuple[str, ...]
+    key_types: tuple[DataType, ...]
+    window: Window | None
+    aggregates: tuple[AggregateCall, ...]
+    schema: Schema
+
+
+class TableNode(msgspec.Struct, frozen=True, kw_only=True, tag="table"):
+    """A dictionary table, written by agents."""
+
+    id: str
+    table: str
+    key: str
+    value: str
+    schema: Schema
+
+
+class AgentNode(msgspec.Struct, frozen=True, kw_only=True, tag="agent"):
+    """A coroutine that reads a stream; `tables` are those that it may touch, `sinks` the topics it yields to."""
+
+    id: str
+    input: str
+    function: str
+    concurrency: int = 1
+    on_error: str = "dead-letter"
+    retries: int = 3
+    sinks: tuple[str, ...] = ()
+    tables: tuple[str, ...] = ()
+
+
+class TimerNode(msgspec.Struct, frozen=True, kw_only=True, tag="timer"):
+    """A coroutine called every `interval` microseconds in each task that holds its tables."""
+
+    id: str
+    function: str
+    interval: int
+    tables: tuple[str, ...] = ()
+
+
+class SinkNode(msgspec.Struct, frozen=True, kw_only=True, tag="sink"):
+    """Write a stream, or the changes of a table, to a topic."""
+
+    id: str
+    input: str
+    topic: str
+
+
+class SourceNode(msgspec.Struct, frozen=True, kw_only=True, tag="source"):
+    """A function that yields records from a position on, into a topic, exactly once."""
+
+    id: str
+    function: str
+    topic: str
+
+
+Node = (
+    TopicNode
+    | FilterNode
+    | ProjectNode
+    | MapNode
+    | RepartitionNode
+    | AggregateNode
+    | TableNode
+    | AgentNode
+    | TimerNode
+    | SinkNode
+    | SourceNode
+)
+
+
+def inputs_of(node: Node) -> tuple[str, ...]:
+    """Return the ids of the steps that a step reads from."""
+    return () if isinstance(node, TopicNode | TableNode | TimerNode | SourceNode) else (node.input,)
+
+
+def tables_of(node: Node) -> tuple[str, ...]:
+    """Return the ids of the dictionary tables that a step touches."""
+    return node.tables if isinstance(node, AgentNode | TimerNode) else ()

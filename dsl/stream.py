@@ -1,0 +1,257 @@
+"""Streams: the fluent way to filter, shape, group and write records. Every call adds a step to the plan."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, get_type_hints
+
+import msgspec
+
+from dsl.aggregate import Aggregate
+from dsl.errors import DeclarationError
+from dsl.expr import Expr, to_node
+from dsl.plan.exprs import Column, columns_of
+from dsl.plan.functions import type_of, unknown_column
+from dsl.plan.nodes import AggregateNode, FilterNode, MapNode, ProjectNode, RepartitionNode, SinkNode
+from dsl.plan.types import DataType, Field, Kind, Schema, schema_of
+from dsl.window import Window
+
+if TYPE_CHECKING:
+    from dsl.app import App
+    from dsl.table import Table
+    from dsl.topic import Topic
+
+
+class Stream:
+    """Records on their way. `schema` is None where values are no Record: such a stream only feeds agents and topics.
+
+    `key` is the column that the records' partition was chosen by, where that is known.
+    """
+
+    def __init__(self, app: App, step: str, schema: Schema | None, key: str | None) -> None:
+        self.app, self.step, self.schema, self.key = app, step, schema, key
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.step}>"
+
+    def _columns(self, doing: str) -> Schema:
+        if self.schema is None:
+            raise DeclarationError(
+                f"{self.step}.{doing} needs columns, but the values of {self.step} are no Record: "
+                "declare the topic with value=YourRecord."
+            )
+        return self.schema
+
+    def filter(self, predicate: Expr) -> Stream:
+        """Keep the records for which a condition is true (neither false nor null)."""
+        schema = self._columns("filter(...)")
+        if not isinstance(predicate, Expr):
+            raise DeclarationError(f"{self.step}.filter takes a condition on columns, not {predicate!r}.")
+        kind = type_of(predicate.node, schema).kind
+        if kind is not Kind.BOOL:
+            raise DeclarationError(f"{self.step}.filter needs a condition, but {predicate!r} is {kind.value}.")
+        step = self.app._new_step(f"{self.step}.filter")
+        self.app._add(FilterNode(id=step, input=self.step, predicate=predicate.node, schema=schema))
+        return Stream(self.app, step, schema, self.key)
+
+    def select(self, *names: str, **columns: Expr | Any) -> Stream:
+        """Keep only the named columns and the computed ones, in this order."""
+        schema = self._columns("select(...)")
+        for name in names:
+            if name not in schema:
+                raise unknown_column(name, schema)
+        exprs = {n: Column(n) for n in names} | {n: to_node(e) for n, e in columns.items()}
+        if not exprs:
+            raise DeclarationError(f"{self.step}.select needs at least one column.")
+        fields = tuple(Field(n, type_of(e, schema)) for n, e in exprs.items())
+        return self._project(tuple(exprs.items()), Schema(fields, f"{self.step}.select"), False)
+
+    def with_columns(self, **columns: Expr | Any) -> Stream:
+        """Add computed columns, or replace those of the same name."""
+        schema = self._columns("with_columns(...)")
+        exprs = {n: to_node(e) for n, e in columns.items()}
+        if not exprs:
+            raise DeclarationError(f"{self.step}.with_columns needs at least one column.")
+        added = tuple(Field(n, type_of(e, schema)) for n, e in exprs.items())
+        return self._project(tuple(exprs.items()), schema.with_fields(added, f"{self.step}.with_columns"), True)
+
+    def _project(self, columns: tuple[tuple[str, Any], ...], schema: Schema, keep_rest: bool) -> Stream:
+        bad = [f.name for f in schema if f.name.startswith("$")]
+        if bad:
+            raise DeclarationError(f'column {bad[0]!r}: names beginning with "$" are kept for Flows.')
+        step = self.app._new_step(f"{self.step}.{'with_columns' if keep_rest else 'select'}")
+        self.app._add(ProjectNode(id=step, input=self.step, columns=columns, keep_rest=keep_rest, schema=schema))
+        computed = dict(columns)
+        untouched = self.key is not None and (
+            computed[self.key] == Column(self.key) if self.key in computed else keep_rest
+        )
+        return Stream(self.app, step, schema, self.key if untouched else None)
+
+    def map(self, function: Callable[[Any], Any], *, returns: type[msgspec.Struct] | None = None) -> Stream:
+        """Call a Python function for each record; it returns a Record, or None to drop the record.
+
+        The Record class is taken from `returns` or from the function's return annotation. The stream counts as
+        unkeyed afterwards: `group_by` repartitions.
+        """
+        struct = returns or _returned_record(function)
+        if struct is None:
+            raise DeclarationError(
+                f"{self.step}.map({_name(function)}): say which Record it returns, "
+                "by a return annotation or map(..., returns=YourRecord)."
+            )
+        step = self.app._new_step(f"{self.step}.map")
+        schema = schema_of(struct)
+        self.app._add(MapNode(id=step, input=self.step, function=_name(function), schema=schema), function, struct)
+        return Stream(self.app, step, schema, None)
+
+    def group_by(self, *keys: str, partitions: int | None = None) -> Grouped:
+        """Group by one or more columns.
+
+        Where the records are partitioned by one of them already, nothing moves; else they pass an internal
+        topic of `partitions` partitions (default: as many as the input).
+        """
+        schema = self._columns(f"group_by{keys!r}")
+        if not keys:
+            raise DeclarationError(f"{self.step}.group_by needs at least one column.")
+        for key in keys:
+            found = schema.get(key) if isinstance(key, str) else None
+            if found is None:
+                raise unknown_column(str(key), schema)
+            if found.kind is Kind.OTHER:
+                raise DeclarationError(f"{self.step}.group_by({key!r}): the column's values cannot be keys.")
+        if len(set(keys)) < len(keys):
+            raise DeclarationError(f"{self.step}.group_by{keys!r} names a column twice.")
+        return Grouped(self, keys, partitions)
+
+    def window(self, window: Window) -> Windowed:
+        """Cut the groups of a keyed stream into windows."""
+        if self.key is None:
+            raise DeclarationError(
+                f"{self.step}.window({window}) has no key to group by: write .group_by(column) before .window(...)."
+            )
+        return self.group_by(self.key).window(window)
+
+    def to(self, topic: Topic) -> Stream:
+        """Write the records to a topic, and return this stream for further steps."""
+        from dsl.topic import Topic
+
+        if not isinstance(topic, Topic):
+            raise DeclarationError(f"{self.step}.to takes a topic of the app, not {topic!r}.")
+        step = self.app._new_step(f"{self.step}.to")
+        self.app._add(SinkNode(id=step, input=self.step, topic=topic.name))
+        return self
+
+
+class Grouped:
+    """A stream with a key to aggregate by."""
+
+    def __init__(self, stream: Stream, keys: tuple[str, ...], partitions: int | None) -> None:
+        self.stream, self.keys, self.partitions = stream, keys, partitions
+
+    def window(self, window: Window) -> Windowed:
+        """Cut each group into windows of event time."""
+        if not isinstance(window, Window):
+            raise DeclarationError(f'window() takes tumbling("10s") or hopping("10s", "5s"), not {window!r}.')
+        return Windowed(self, window)
+
+    def agg(self, **aggregates: Aggregate) -> Aggregated:
+        """Keep aggregates of each group, over all time."""
+        return Aggregated(self, None, aggregates)
+
+
+class Windowed:
+    """Groups cut into windows."""
+
+    def __init__(self, grouped: Grouped, window: Window) -> None:
+        self.grouped, self.spec = grouped, window
+
+    def agg(self, **aggregates: Aggregate) -> Aggregated:
+        """Keep aggregates of each group and window."""
+        return Aggregated(self.grouped, self.spec, aggregates)
+
+
+class Aggregated:
+    """Aggregates waiting for the name of their table."""
+
+    def __init__(self, grouped: Grouped, window: Window | None, aggregates: dict[str, Aggregate]) -> None:
+        schema = grouped.stream.schema
+        assert schema is not None
+        if not aggregates:
+            raise DeclarationError(f"{grouped.stream.step}.agg needs at least one aggregate: agg(events=count()).")
+        taken = {*grouped.keys, *(("window_start", "window_end") if window else ())}
+        for name, aggregate in aggregates.items():
+            if not isinstance(aggregate, Aggregate):
+                raise DeclarationError(
+                    f"agg({name}={aggregate!r}) is no aggregate: write {name}=count(), sum(column), mean(column) …"
+                )
+            if name in taken or name.startswith("$"):
+                raise DeclarationError(f"agg({name}=…): the table has a column {name!r} already.")
+        self._grouped, self._window = grouped, window
+        self._calls = tuple(a.bind(n, schema) for n, a in aggregates.items())
+
+    def table(self, name: str) -> Table:
+        """Keep the aggregates as a table of this name: queried, watched, written to topics."""
+        from dsl.table import Table
+
+        grouped, stream = self._grouped, self._grouped.stream
+        app, schema = stream.app, stream.schema
+        assert schema is not None
+        app._claim_table(name)
+        source = stream.step
+        if stream.key not in grouped.keys:
+            source = self._repartition(name, schema)
+        types = tuple(t for k in grouped.keys if (t := schema.get(k)) is not None)
+        columns = _table_schema(name, grouped.keys, schema, self._window, self._calls)
+        app._add(
+            AggregateNode(
+                id=name,
+                input=source,
+                table=name,
+                keys=grouped.keys,
+                key_types=types,
+                window=self._window,
+                aggregates=self._calls,
+                schema=columns,
+            )
+        )
+        return Table(app, name, columns, grouped.keys, self._window)
+
+    def _repartition(self, table: str, schema: Schema) -> str:
+        grouped, app = self._grouped, self._grouped.stream.app
+        used = {*grouped.keys}.union(*(columns_of(c.argument) for c in self._calls if c.argument is not None))
+        step = app._new_step(f"{table}.group_by")
+        app._add(
+            RepartitionNode(
+                id=step,
+                input=grouped.stream.step,
+                topic=f"{app.id}-{table}-repartition",
+                keys=grouped.keys,
+                partitions=grouped.partitions or app._partitions_before(grouped.stream.step),
+                schema=Schema(tuple(f for f in schema if f.name in used), schema.owner),
+            )
+        )
+        return step
+
+
+def _table_schema(
+    name: str, keys: tuple[str, ...], schema: Schema, window: Window | None, calls: tuple[Any, ...]
+) -> Schema:
+    bounds = ("window_start", "window_end") if window else ()
+    fields = [Field(k, t) for k in keys if (t := schema.get(k)) is not None]
+    fields += [Field(b, DataType(Kind.FLOAT)) for b in bounds]
+    return Schema((*fields, *(Field(c.name, c.result) for c in calls)), name)
+
+
+def _name(function: Callable[..., Any]) -> str:
+    return getattr(function, "__qualname__", repr(function))
+
+
+def _returned_record(function: Callable[..., Any]) -> type[msgspec.Struct] | None:
+    try:
+        hint = get_type_hints(function).get("return")
+    except (NameError, TypeError):
+        return None
+    for option in (hint, *getattr(hint, "__args__", ())):
+        if isinstance(option, type) and issubclass(option, msgspec.Struct):
+            return option
+    return None

@@ -1,0 +1,133 @@
+"""Tables: declared ones, kept by the engine, and dictionary tables, written by agents."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from dsl.context import TableAccess, current
+from dsl.errors import DeclarationError
+from dsl.plan.nodes import SinkNode
+from dsl.plan.types import Schema
+from dsl.window import Window
+
+if TYPE_CHECKING:
+    from dsl.app import App
+    from dsl.topic import Topic
+
+_MISSING = object()
+
+
+class Table:
+    """A declared table: read-only, one row per key and window; columns as in `schema`."""
+
+    def __init__(self, app: App, name: str, schema: Schema, keys: tuple[str, ...], window: Window | None) -> None:
+        self.app, self.name, self.schema, self.keys, self.window = app, name, schema, keys, window
+
+    def __repr__(self) -> str:
+        return f"<Table {self.name}>"
+
+    def __getitem__(self, key: Any) -> Any:
+        raise RuntimeError(
+            f"declared table {self.name!r} cannot be read inside an agent: keep what the agent needs in app.table(...)"
+        )
+
+    def to(self, topic: Topic) -> Table:
+        """Write the table's changes to a topic: rows as values, the group's key as key."""
+        from dsl.topic import Topic
+
+        if not isinstance(topic, Topic):
+            raise DeclarationError(f"{self.name}.to takes a topic of the app, not {topic!r}.")
+        self.app._add(SinkNode(id=self.app._new_step(f"{self.name}.to"), input=self.name, topic=topic.name))
+        return self
+
+    @property
+    def late(self) -> Topic:
+        """The topic of records that came too late for one or all of their windows, with why in the headers."""
+        return self.app._late_topic(self)
+
+
+class DictTable:
+    """A dictionary that agents write: each task holds the keys of its partition.
+
+    Reading a missing key gives `default()` without storing it (KeyError where there is no default). Values may be
+    changed in place: what was handed out is compared when the record is done, and a change counts as a write.
+    """
+
+    def __init__(self, app: App, name: str, key: Any, value: Any, default: Callable[[], Any] | None) -> None:
+        self.app, self.name, self.key_type, self.value_type, self.default = app, name, key, value, default
+
+    def __repr__(self) -> str:
+        return f"<DictTable {self.name}>"
+
+    def _here(self) -> TableAccess:
+        found = current.get(None)
+        if found is None:
+            raise RuntimeError(
+                f"table {self.name!r} can be used inside agents and timers only; "
+                "from outside, read it by `flows query` or the web API"
+            )
+        try:
+            return found.tables[self.name]
+        except KeyError:
+            raise RuntimeError(
+                f"table {self.name!r} is not at hand in this agent: Flows did not see it used there, "
+                f"so name it in the declaration, @app.agent(..., tables=[{self.name}])"
+            ) from None
+
+    def __getitem__(self, key: Any) -> Any:
+        return self._here().get(key)
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        self._here().set(key, value)
+
+    def __delitem__(self, key: Any) -> None:
+        self._here().delete(key)
+
+    def __contains__(self, key: object) -> bool:
+        return self.get(key, _MISSING) is not _MISSING
+
+    def __iter__(self) -> Iterator[Any]:
+        return (k for k, _ in self._here().items())
+
+    def get(self, key: Any, default: Any = None) -> Any:
+        """Return the value of a key, or `default` (not the table's) where there is none."""
+        return self._here().peek(key, default)
+
+    def pop(self, key: Any, default: Any = _MISSING) -> Any:
+        """Remove a key and return its value."""
+        value = self.get(key, _MISSING)
+        if value is _MISSING:
+            if default is _MISSING:
+                raise KeyError(key)
+            return default
+        self._here().delete(key)
+        return value
+
+    def setdefault(self, key: Any, default: Any = None) -> Any:
+        """Return the value of a key, storing `default` first where there is none."""
+        if key not in self:
+            self[key] = default
+        return self[key]
+
+    def update(self, other: Any = (), **more: Any) -> None:
+        """Store all items of a mapping or of pairs."""
+        for key, value in dict(other, **more).items():
+            self[key] = value
+
+    def clear(self) -> None:
+        """Remove all keys of the partition."""
+        for key in list(self):
+            del self[key]
+
+    def keys(self) -> Iterator[Any]:
+        """Iterate over the partition's keys, in key order."""
+        return iter(self)
+
+    def values(self) -> Iterator[Any]:
+        """Iterate over the partition's values, in key order."""
+        return (v for _, v in self._here().items())
+
+    def items(self) -> Iterator[tuple[Any, Any]]:
+        """Iterate over the partition's items, in key order."""
+        return self._here().items()

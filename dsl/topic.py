@@ -1,0 +1,52 @@
+"""Topics: partitioned logs at the broker, with the type of their values."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from dsl.context import runtime
+from dsl.plan.nodes import TopicNode
+from dsl.stream import Stream
+
+if TYPE_CHECKING:
+    from dsl.app import App
+
+
+class Topic(Stream):
+    """A topic of the app: read it as a stream, write to it with `send`."""
+
+    def __init__(self, app: App, node: TopicNode, value: Any) -> None:
+        super().__init__(app, node.id, node.schema, node.key)
+        self.node, self.value_type = node, value
+
+    @property
+    def name(self) -> str:
+        """The topic's name at the broker."""
+        return self.node.name
+
+    async def send(
+        self,
+        value: Any,
+        *,
+        key: Any = None,
+        timestamp: float | None = None,
+        partition: int | None = None,
+        headers: dict[str, bytes] | None = None,
+    ) -> None:
+        """Append a record. Inside an agent it leaves with the task's commit, elsewhere it is durable on return.
+
+        Without `key` the topic's declared key field is used; `timestamp` is in seconds (default: now).
+        """
+        await runtime(f"topic {self.name!r}.send").send(self, value, key, timestamp, partition, headers)
+
+
+def value_name(value: Any) -> str:
+    """Name a topic's value type as the plan prints it."""
+    return getattr(value, "__name__", str(value))
+
+
+def is_record(value: Any) -> bool:
+    """Tell whether a value type has columns."""
+    return isinstance(value, type) and issubclass(value, msgspec.Struct)

@@ -1,0 +1,54 @@
+"""What a reader of tables may ask: the same of a running worker and of a data folder where none runs.
+
+Readers see committed rows only. A row is a dict: key columns, `window_start` and `window_end` in seconds where the
+table has windows, then the aggregates (or `key` and `value` of a dictionary table).
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any, Protocol
+
+import msgspec
+import polars as pl
+
+Row = dict[str, Any]
+
+
+class TableInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of a table: `kind` is "declared" or "dictionary", `columns` are names and types in order."""
+
+    name: str
+    kind: str
+    columns: tuple[tuple[str, str], ...]
+    keys: tuple[str, ...]
+    window: str | None = None
+    partitions: tuple[int, ...] = ()
+
+
+class Change(msgspec.Struct, frozen=True, kw_only=True):
+    """One committed change: the row's key columns (and window), and the new row, or None when it was removed."""
+
+    key: Row
+    row: Row | None
+
+
+class Tables(Protocol):
+    """The tables that can be read here. Unknown names raise `KeyError`."""
+
+    def list(self) -> list[TableInfo]: ...
+
+    async def rows(
+        self, table: str, *, key: str | None = None, window: float | None = None, limit: int = 1000
+    ) -> list[Row]:
+        """Return rows, newest window first. `key` keeps rows one of whose key columns contains this text,
+        `window` those whose window starts at this second."""
+
+    async def windows(self, table: str, *, limit: int = 200) -> list[float]:
+        """Return the starts of the windows there are, in seconds, newest first; empty for a table without."""
+
+    async def frame(self, table: str) -> pl.DataFrame:
+        """Return all rows as columns."""
+
+    def changes(self, table: str) -> AsyncIterator[list[Change]]:
+        """Yield the changes of each commit from now on, coalesced per key where the reader is slow."""
