@@ -1,0 +1,222 @@
+"""The settings of a worker and where they come from; the engine is handed a finished `Settings`.
+
+Each source overrides those before it: the defaults here, `[tool.flows]` in the nearest `pyproject.toml`, `FLOWS_*` in
+the environment, the command line.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import tomllib
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple, get_args, get_type_hints
+
+import msgspec
+
+from dsl.durations import microseconds
+from dsl.errors import nearest
+from flows.errors import DeclarationError, UsageError
+
+log = logging.getLogger(__name__)
+
+PREFIX = "FLOWS_"
+Level = Literal["debug", "info", "warning", "error"]
+Guarantee = Literal["exactly_once", "at_least_once"]
+_MIB = 1 << 20
+
+
+def _whole(least: int, most: int | None = None) -> msgspec.Meta:
+    return msgspec.Meta(
+        ge=least, le=most, description=f"a whole number, {least} {'or more' if most is None else f'to {most}'}"
+    )
+
+
+def _one_of(literal: Any) -> msgspec.Meta:
+    return msgspec.Meta(description=f"one of {', '.join(get_args(literal))}")
+
+
+_TEXT = msgspec.Meta(min_length=1)
+Flag = Annotated[bool, msgspec.Meta(description="true or false")]
+Port = Annotated[int, _whole(-1, 65535)]
+Count = Annotated[int, _whole(1)]
+Size = Annotated[int, _whole(_MIB)]
+Positive = Annotated[float, msgspec.Meta(gt=0, lt=1e9)]
+Seconds = Annotated[Positive, msgspec.Meta(description='seconds, or a duration such as "50ms" or "10s"')]
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """What a worker can be told; times in seconds, sizes in bytes.
+
+    `broker` is "embedded" (in the data folder) or a URL. `web_port` 0 takes any free port, -1 serves no page.
+    `drain` stops the worker once the inputs are processed to their end. `speed` replays sources at this multiple of
+    the pace of their event times (None: as fast as the engine takes them). A worker commits after `commit_interval`
+    or `commit_records`, fetches up to `fetch_records` of a partition, and works on `chunk_records` at a time.
+    """
+
+    data: Annotated[Path, msgspec.Meta(description="a folder")]
+    broker: Annotated[str, _TEXT, msgspec.Meta(description='"embedded" or a URL such as embedded:///path')] = "embedded"
+    web_host: Annotated[str, _TEXT, msgspec.Meta(description="an address to listen on")] = "127.0.0.1"
+    web_port: Port = 6066
+    drain: Flag = False
+    speed: Annotated[Positive | None, msgspec.Meta(description="a number above 0")] = None
+    log_level: Annotated[Level, _one_of(Level)] = "info"
+    log_json: Flag = False
+    guarantee: Annotated[Guarantee, _one_of(Guarantee)] = "exactly_once"
+    commit_interval: Seconds = 0.05
+    commit_records: Count = 200_000
+    fetch_records: Count = 50_000
+    chunk_records: Count = 10_000
+    idle_after: Seconds = 5.0
+    max_ahead: Seconds = 3600.0
+    lease: Seconds = 10.0
+    cache_bytes: Size = 128 * _MIB
+    write_buffer_bytes: Size = 128 * _MIB
+
+    @property
+    def broker_url(self) -> str:
+        """Return the broker's URL; "embedded" is a folder in the data folder."""
+        return f"embedded://{(self.data / 'broker').resolve()}" if self.broker == "embedded" else self.broker
+
+    @property
+    def state(self) -> Path:
+        """Return the folder of the task stores."""
+        return self.data / "state"
+
+
+class Given(NamedTuple):
+    """A setting as somebody wrote it: its name, value, where it stands, and the folder that paths start from."""
+
+    name: str
+    value: Any
+    source: str
+    base: Path
+
+
+class ProjectFile(NamedTuple):
+    """The `[tool.flows]` table of a `pyproject.toml`."""
+
+    path: Path
+    table: Mapping[str, Any]
+
+
+def load_settings(
+    app_id: str,
+    options: Mapping[str, Any] | None = None,
+    *,
+    environ: Mapping[str, str] | None = None,
+    folder: Path | None = None,
+) -> Settings:
+    """Gather the settings of an app; `options` are those of the command line (None: not given).
+
+    Raises `UsageError` that names the setting, where it was given, what was expected and the nearest right name.
+    """
+    folder = folder or Path.cwd()
+    environ = os.environ if environ is None else environ
+    values: dict[str, Any] = {"data": folder / ".flows" / app_id}
+    for given in (*_from_project(folder), *_from_environment(environ, folder), *_from_options(options or {}, folder)):
+        values[given.name] = _checked(given)
+    return Settings(**values)
+
+
+def project_file(folder: Path) -> ProjectFile | None:
+    """Find the nearest `pyproject.toml` from a folder upwards; raises `UsageError` when it is no TOML."""
+    path = next((p for d in (folder, *folder.parents) if (p := d / "pyproject.toml").is_file()), None)
+    if path is None:
+        return None
+    try:
+        table = tomllib.loads(path.read_text("utf-8")).get("tool", {}).get("flows", {})
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise UsageError(f"{path} cannot be read: {error}", fix="mend it, or run where there is another") from error
+    if not isinstance(table, dict):
+        raise UsageError(f"{path}: tool.flows must be a table", fix="write [tool.flows] and one setting a line")
+    return ProjectFile(path, table)
+
+
+def option_name(name: str) -> str:
+    """Return a setting's name for one that a person wrote (`web-port`); raises `UsageError` for an unknown one."""
+    return _known(name.replace("-", "_"), name, "the command line")
+
+
+def _from_project(folder: Path) -> Iterator[Given]:
+    found = project_file(folder)
+    if found is None:
+        return
+    source = f"[tool.flows] in {found.path}"
+    for name, value in found.table.items():
+        if name != "app":
+            yield Given(_known(name.replace("-", "_"), name, source), value, source, found.path.parent)
+
+
+def _from_environment(environ: Mapping[str, str], folder: Path) -> Iterator[Given]:
+    for variable, value in sorted(environ.items()):
+        name = variable.removeprefix(PREFIX).lower()
+        if not variable.startswith(PREFIX) or name == "app":
+            continue
+        if name in _TYPES:
+            yield Given(name, value, f"the environment variable {variable}", folder)
+        elif close := get_close_matches(name, _TYPES, n=1, cutoff=0.75):
+            raise UsageError(f"{variable} in the environment is no setting", fix=f"write {PREFIX}{close[0].upper()}")
+        else:  # Kubernetes sets such names by itself for a service that is called flows.
+            log.warning("%s in the environment is no setting of Flows and has no effect", variable)
+
+
+def _from_options(options: Mapping[str, Any], folder: Path) -> Iterator[Given]:
+    for name, value in options.items():
+        if value is not None:
+            yield Given(option_name(name), value, f"the option --{name.replace('_', '-')}", folder)
+
+
+def _known(name: str, written: str, source: str) -> str:
+    if name in _TYPES:
+        return name
+    close = nearest(name, _TYPES)
+    fix = f"did you mean {close!r}?" if close else f"the settings are {', '.join(_TYPES)}"
+    raise UsageError(f"{source}: {written!r} is no setting", fix=fix)
+
+
+def _checked(given: Given) -> Any:
+    """Turn what was written into the setting's type."""
+    try:
+        if given.name == "data":
+            return given.base / Path(given.value).expanduser()
+        return msgspec.convert(_prepared(given), _TYPES[given.name], strict=False)
+    except (msgspec.ValidationError, DeclarationError, TypeError):
+        raise UsageError(
+            f"{given.source}: {given.name} = {given.value!r} is wrong", fix=f"expected {_expected(given.name)}"
+        ) from None
+
+
+def _prepared(given: Given) -> Any:
+    value = given.value
+    if isinstance(value, str):
+        value = value.strip()
+        if given.name in _DURATIONS and not _is_number(value):
+            return microseconds(value) / 1_000_000
+        if given.name in _FLAGS:
+            return {"yes": True, "on": True, "no": False, "off": False}.get(value.lower(), value)
+        if given.name in _CHOICES:
+            return value.lower()
+    return value
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _expected(name: str) -> str:
+    return str(next(m.description for m in reversed(_TYPES[name].__metadata__) if m.description))
+
+
+_TYPES: dict[str, Any] = {
+    name: get_type_hints(Settings, include_extras=True)[name] for name in Settings.__struct_fields__
+}
+_DURATIONS = frozenset(name for name in _TYPES if "duration" in _expected(name))
+_FLAGS = frozenset(name for name in _TYPES if _expected(name) == "true or false")
+_CHOICES = frozenset(name for name in _TYPES if _expected(name).startswith("one of"))
