@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
+import math
 import re
+from fractions import Fraction
 
 from dsl.errors import DeclarationError
 
@@ -24,13 +26,13 @@ def microseconds(value: Duration, what: str = "duration") -> int:
     """
     if isinstance(value, dt.timedelta):
         return round(value / dt.timedelta(microseconds=1))
-    if isinstance(value, int | float) and not isinstance(value, bool):
+    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
         return round(value * 1_000_000)
     if isinstance(value, str):
         text = value.strip()
         parts = _PART.findall(text)
         if parts and not _PART.sub("", text).strip():
-            return round(sum(float(number) * _UNITS[unit] for number, unit in parts))
+            return round(sum(Fraction(number) * _UNITS[unit] for number, unit in parts))
     raise DeclarationError(
         f'{what} {value!r} is no duration: write "10s", "1h30m" (us ms s m h d w), seconds, or a timedelta.'
     )

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import difflib
+import os
 import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-_OWN_ROOMS = (str(Path(__file__).parent), str(Path(__file__).parent.parent / "flows"))
+_HERE = Path(__file__).parent
+_OWN_ROOMS = tuple(f"{room}{os.sep}" for room in (_HERE, _HERE.parent / "flows"))
 
 
 class DeclarationError(Exception):

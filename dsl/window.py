@@ -27,8 +27,8 @@ class Window(msgspec.Struct, frozen=True, kw_only=True):
 
     def starts(self, time: int) -> list[int]:
         """Return the starts of the windows that hold an event time, ascending."""
-        last = time // self.step * self.step
-        return [s for s in range(last - self.size + self.step, last + 1, self.step) if s <= time < s + self.size]
+        first = ((time - self.size) // self.step + 1) * self.step
+        return list(range(first, time + 1, self.step))
 
     def __str__(self) -> str:
         name = f"tumbling({show(self.size)}" if self.is_tumbling else f"hopping({show(self.size)}, {show(self.step)}"

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-Value = None | bool | int | float | str | bytes | dt.datetime | dt.date | dt.timedelta | tuple["Value", ...]
+if TYPE_CHECKING:
+    Value = None | bool | int | float | str | bytes | dt.datetime | dt.date | dt.timedelta
+else:  # msgspec cannot tell text, bytes and times apart in JSON; `wire` marks them
+    Value = Any
 
 
 class Column(msgspec.Struct, frozen=True, tag="column"):
@@ -36,6 +40,7 @@ _INFIX = {
     "eq": "==", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">=",
     "and": "and", "or": "or",
 }  # fmt: skip
+_POSTFIX = {"is_null": "is null", "is_not_null": "is not null"}
 
 
 def columns_of(expr: ExprNode) -> Iterator[str]:
@@ -64,10 +69,14 @@ def render(expr: ExprNode) -> str:
         return f"not {_operand(expr.args[0])}"
     if expr.function == "neg":
         return f"-{_operand(expr.args[0])}"
+    if expr.function in _POSTFIX:
+        return f"{_operand(expr.args[0])} {_POSTFIX[expr.function]}"
     return f"{expr.function}({', '.join(render(a) for a in expr.args)})"
 
 
 def _operand(expr: ExprNode) -> str:
     text = render(expr)
-    compound = isinstance(expr, Call) and (expr.function in _INFIX or expr.function == "not")
+    compound = isinstance(expr, Call) and (
+        expr.function in _INFIX or expr.function in _POSTFIX or expr.function == "not"
+    )
     return f"({text})" if compound else text

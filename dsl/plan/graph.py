@@ -89,6 +89,17 @@ class Plan:
         """Return the sub-topology that runs a step (of a repartition: the one that reads it)."""
         return next(s for s in self.subtopologies if step in s.steps)
 
+    def ordered_steps(self, sub: SubTopology) -> list[tuple[str, Node]]:
+        """Return a sub-topology's steps with their nodes, every step after those it reads."""
+        rank = {step: i for i, name in enumerate(self.nodes) for step in (name, writing_half(name))}
+        halves = {writing_half(r.id): r for r in self.of_type(RepartitionNode)}
+        return [(s, halves[s] if s in halves else self.nodes[s]) for s in sorted(sub.steps, key=rank.__getitem__)]
+
+    def steps_outside(self) -> list[Node]:
+        """Return what runs or is kept in no task: sources, timers without tables, tables that nothing touches."""
+        inside = {step for sub in self.subtopologies for step in sub.steps}
+        return [n for n in self.nodes.values() if n.id not in inside and not isinstance(n, TopicNode)]
+
     def _components(self) -> list[list[str]]:
         leader: dict[str, str] = {}
 

@@ -1,0 +1,79 @@
+"""The plan as a Mermaid flowchart: a box per sub-topology, topics as cylinders, tables as framed boxes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from dsl.plan.graph import Plan, writing_half
+from dsl.plan.nodes import (
+    AgentNode,
+    AggregateNode,
+    Node,
+    RepartitionNode,
+    SinkNode,
+    SourceNode,
+    TableNode,
+    TopicNode,
+    inputs_of,
+    tables_of,
+)
+from dsl.plan.words import partitions, path_of, words
+
+_TABLE = ('[["', '"]]')
+_SHAPES = {TopicNode: ('[("', '")]'), AggregateNode: _TABLE, TableNode: _TABLE, AgentNode: ('(["', '"])')}
+_LABEL = 120
+
+
+def explain_mermaid(plan: Plan) -> str:
+    """Print a plan as a Mermaid flowchart, from topics on the left to topics on the right."""
+    return "\n".join(["flowchart LR", *_boxes(plan), *_arrows(plan)]) + "\n"
+
+
+def _boxes(plan: Plan) -> Iterator[str]:
+    names = _names(plan)
+    yield from (_box(names[t.id], t, t.name, partitions(t.partitions)) for t in plan.of_type(TopicNode))
+    for repartition in plan.of_type(RepartitionNode):
+        yield f'  {names[repartition.id]}[("{_text(repartition.topic)}<br/>{partitions(repartition.partitions)}")]'
+    for number, sub in enumerate(plan.subtopologies):
+        yield f'  subgraph s{number}["{_text(sub.name)} · {partitions(sub.partitions)}"]'
+        for step, node in plan.ordered_steps(sub):
+            if not isinstance(node, TopicNode) and not (isinstance(node, RepartitionNode) and step == node.id):
+                yield "  " + _box(names[step], node, step, words(node), path_of(plan, node))
+        yield "  end"
+    yield from (_box(names[n.id], n, n.id, words(n), path_of(plan, n)) for n in plan.steps_outside())
+
+
+def _arrows(plan: Plan) -> Iterator[str]:
+    names = _names(plan)
+    topics = {t.name: t.id for t in plan.of_type(TopicNode)}
+    for node in plan.nodes.values():
+        here = writing_half(node.id) if isinstance(node, RepartitionNode) else node.id
+        yield from (f"  {names[i]} --> {names[here]}" for i in inputs_of(node))
+        yield from (f"  {names[here]} <-.-> {names[t]}" for t in tables_of(node))
+        if isinstance(node, RepartitionNode):
+            yield f"  {names[here]} --> {names[node.id]}"
+        yield from (f"  {names[here]} --> {names[topics[t]]}" for t in _written(node))
+
+
+def _written(node: Node) -> tuple[str, ...]:
+    if isinstance(node, SinkNode | SourceNode):
+        return (node.topic,)
+    return node.sinks if isinstance(node, AgentNode) else ()
+
+
+def _names(plan: Plan) -> dict[str, str]:
+    # Step ids may hold any of ". - _", which Mermaid reads as syntax: number the nodes instead.
+    halves = (writing_half(r.id) for r in plan.of_type(RepartitionNode))
+    return {step: f"n{i}" for i, step in enumerate([*plan.nodes, *halves])}
+
+
+def _box(name: str, node: Node, *lines: str) -> str:
+    opening, closing = _SHAPES.get(type(node), ('["', '"]'))
+    return f"  {name}{opening}{'<br/>'.join(_text(line) for line in lines if line)}{closing}"
+
+
+def _text(text: str) -> str:
+    short = text if len(text) <= _LABEL else text[: _LABEL - 1] + "…"
+    for mark, entity in (("#", "#35;"), ('"', "#quot;"), ("<", "#lt;"), (">", "#gt;"), ("`", "#96;")):
+        short = short.replace(mark, entity)
+    return short

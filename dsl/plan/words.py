@@ -1,0 +1,141 @@
+"""What each node of a plan does, in the words that `explain`, the web page and `flows topology` show."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from dsl.durations import show
+from dsl.plan.exprs import Column, render
+from dsl.plan.graph import Plan
+from dsl.plan.nodes import (
+    AgentNode,
+    AggregateCall,
+    AggregateNode,
+    FilterNode,
+    MapNode,
+    Node,
+    ProjectNode,
+    RepartitionNode,
+    SinkNode,
+    SourceNode,
+    TableNode,
+    TimerNode,
+    TopicNode,
+)
+
+_COLUMNAR = (FilterNode, ProjectNode, RepartitionNode, AggregateNode)
+_ROW = (MapNode, AgentNode, TimerNode, SourceNode)
+
+
+def path_of(plan: Plan, node: Node) -> str:
+    """Say on which path a node runs: "columnar" (no Python per record), "row", or "" where nothing runs.
+
+    What is written to a topic leaves on the path that it came by.
+    """
+    if isinstance(node, SinkNode):
+        return "columnar" if isinstance(plan.nodes[node.input], _COLUMNAR) else "row"
+    if isinstance(node, _COLUMNAR):
+        return "columnar"
+    return "row" if isinstance(node, _ROW) else ""
+
+
+def words(node: Node) -> str:
+    """Say in one line what a node does.
+
+    >>> words(TableNode(id="late", table="late", key="str", value="int", schema=None))
+    'dictionary table str -> int'
+    """
+    return _WORDS[type(node)](node)
+
+
+def call_words(call: AggregateCall) -> str:
+    """Print an aggregate as it was declared: `p95 = quantile(delay, error=0.01, q=0.95)`."""
+    argument = [] if call.argument is None else [render(call.argument)]
+    return f"{call.name} = {call.function}({', '.join([*argument, *(f'{n}={v:g}' for n, v in call.options)])})"
+
+
+def _topic(node: TopicNode) -> str:
+    parts = [node.value if node.schema is None else f"{node.value}({node.schema})"]
+    if node.codec != "json":
+        parts.append(node.codec)
+    if node.key is not None:
+        parts.append(f"key {node.key}" + (f" by {node.partitioned_by}" if node.partitioned_by else ""))
+    if node.timestamp is not None:
+        parts.append(f"time {node.timestamp} ({node.unit})")
+    if node.on_error != "dead-letter":
+        parts.append(f"bad values: {node.on_error}")
+    if node.internal:
+        parts.append("internal")
+    return ", ".join(parts)
+
+
+def _filter(node: FilterNode) -> str:
+    return f"keep {render(node.predicate)}"
+
+
+def _project(node: ProjectNode) -> str:
+    shown = [n if e == Column(n) else f"{n} = {render(e)}" for n, e in node.columns]
+    return f"{'add' if node.keep_rest else 'take'} {', '.join(shown)}"
+
+
+def _map(node: MapNode) -> str:
+    return f"call {node.function} -> {node.schema.owner}({node.schema})"
+
+
+def _repartition(node: RepartitionNode) -> str:
+    return f"send by {', '.join(node.keys)} to {node.topic} ({partitions(node.partitions)})"
+
+
+def _aggregate(node: AggregateNode) -> str:
+    window = "" if node.window is None else f", {node.window}"
+    return f"table by {', '.join(node.keys)}{window}: {'; '.join(map(call_words, node.aggregates))}"
+
+
+def _table(node: TableNode) -> str:
+    return f"dictionary table {node.key} -> {node.value}"
+
+
+def _agent(node: AgentNode) -> str:
+    parts = [f"agent {node.function}"]
+    if node.tables:
+        parts.append(f"uses {', '.join(node.tables)}")
+    if node.sinks:
+        parts.append(f"yields to {', '.join(node.sinks)}")
+    if node.concurrency > 1:
+        parts.append(f"{node.concurrency} copies by key")
+    parts.append(f"on error {node.on_error} after {node.retries} retries")
+    return ", ".join(parts)
+
+
+def _timer(node: TimerNode) -> str:
+    uses = f", uses {', '.join(node.tables)}" if node.tables else ""
+    return f"call {node.function} every {show(node.interval)}{uses}"
+
+
+def _sink(node: SinkNode) -> str:
+    return f"write to {node.topic}"
+
+
+def _source(node: SourceNode) -> str:
+    return f"read from {node.function}, write to {node.topic}"
+
+
+def partitions(count: int) -> str:
+    """Print a number of partitions."""
+    return f"{count} partition{'' if count == 1 else 's'}"
+
+
+_WORDS: dict[type, Callable[[Any], str]] = {
+    TopicNode: _topic,
+    FilterNode: _filter,
+    ProjectNode: _project,
+    MapNode: _map,
+    RepartitionNode: _repartition,
+    AggregateNode: _aggregate,
+    TableNode: _table,
+    AgentNode: _agent,
+    TimerNode: _timer,
+    SinkNode: _sink,
+    SourceNode: _source,
+}
