@@ -1,0 +1,108 @@
+"""From the stored bytes of a table to its rows: the one place that knows keys, aggregate states and agents' values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+import polars as pl
+
+from dsl.plan.graph import Plan
+from dsl.plan.nodes import AggregateNode, TableNode
+from dsl.plan.types import Kind
+from dsl.table import DictTable
+from flows.operate.aggregates import Aggregation
+from flows.query.base import Row, TableInfo
+from flows.query.columns import column
+from flows.query.rows import Entry
+from flows.state.keys import KeyCodec
+
+START, END = "window_start", "window_end"
+_SECOND = 1_000_000
+
+
+class TableDecoder:
+    """Decode the rows of one table of a plan.
+
+    A dictionary table's values come out as their declared type where the plan knows it, else as plain dicts and lists.
+    """
+
+    def __init__(self, plan: Plan, table: str) -> None:
+        node = plan.table_nodes()[table]
+        self.info = _info(plan, node)
+        self._schema = node.schema
+        self._size: int | None = None
+        self._results: Callable[[Sequence[bytes]], pl.DataFrame] | None = None
+        if isinstance(node, AggregateNode):
+            self._size = None if node.window is None else node.window.size
+            self._codec = KeyCodec((object,) * len(node.keys), windowed=node.window is not None)
+            self._results, self._names = Aggregation(node.aggregates).results, [c.name for c in node.aggregates]
+        else:
+            declared = plan.types.get(node.id)
+            key, value = (declared.key_type, declared.value_type) if isinstance(declared, DictTable) else (object, Any)
+            self._codec = KeyCodec((key,))
+            self._value = msgspec.msgpack.Decoder(value).decode
+
+    def key(self, key: bytes) -> Row:
+        """Return the key columns of a row, and its window's bounds in seconds."""
+        return {name: values[0] for name, values in self._keys([key]).items()}
+
+    def rows(self, entries: Sequence[Entry]) -> list[Row]:
+        """Return the rows of entries, in their order."""
+        if not entries:
+            return []
+        columns = self._keys([k for k, _ in entries])
+        states = [v for _, v in entries]
+        if self._results is None:
+            columns["value"] = [self._value(v) for v in states]
+        else:
+            results = self._results(states)
+            columns.update((name, results[name].to_list()) for name in self._names)
+        names = list(columns)
+        return [dict(zip(names, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+    def frame(self, entries: Sequence[Entry]) -> pl.DataFrame:
+        """Return entries as columns, in their order; window bounds are seconds."""
+        keys = self._keys([k for k, _ in entries])
+        states = [v for _, v in entries]
+        series = [column(name, values, self._kind(name)) for name, values in keys.items()]
+        if self._results is None:
+            series.append(column("value", [self._value(v) for v in states], self._kind("value")))
+        else:
+            series.extend(self._results(states).select(self._names))
+        return pl.DataFrame(series)
+
+    def window_start(self, key: bytes) -> float | None:
+        """Return the window start of a key in seconds; None for a table without windows."""
+        return None if self._size is None else self._codec.window(key) / _SECOND
+
+    def _keys(self, keys: Sequence[bytes]) -> dict[str, list[Any]]:
+        columns, windows = self._codec.decode_columns(keys)
+        found = dict(zip(self.info.keys, columns, strict=True))
+        if self._size is not None and windows is not None:
+            found[START] = [w / _SECOND for w in windows]
+            found[END] = [(w + self._size) / _SECOND for w in windows]
+        return found
+
+    def _kind(self, name: str) -> Kind:
+        found = self._schema.get(name)
+        return Kind.OTHER if found is None else found.kind
+
+
+def table_decoders(plan: Plan) -> dict[str, TableDecoder]:
+    """Return the decoders of all tables of a plan, by table."""
+    return {table: TableDecoder(plan, table) for table in plan.table_nodes()}
+
+
+def _info(plan: Plan, node: AggregateNode | TableNode) -> TableInfo:
+    declared = isinstance(node, AggregateNode)
+    part = next((p for p in plan.subtopologies if node.id in p.steps), None)
+    return TableInfo(
+        name=node.table,
+        kind="declared" if declared else "dictionary",
+        columns=tuple((f.name, str(f.type)) for f in node.schema),
+        keys=node.keys if isinstance(node, AggregateNode) else ("key",),
+        window=str(node.window) if isinstance(node, AggregateNode) and node.window is not None else None,
+        partitions=() if part is None else tuple(range(part.partitions)),
+    )
