@@ -1,0 +1,130 @@
+"""`/api/tables/NAME/changes`: a table's committed changes as server-sent events.
+
+1. `ready` once changes are being received: whoever reads the rows after it misses nothing in between.
+2. `changes` with a JSON list of `{"key", "row"}`, row null where it was removed; at most one message in
+   `Limits.pace`, the latest row of each key.
+3. `window` when `?window=newest` goes on to a newer window; all rows of it follow as changes.
+4. `resync` when the visitor was too slow for what changed: it must read the rows again.
+5. A comment as heartbeat when there was nothing to send.
+
+`ready`, `window` and `resync` carry `{"window": start}`, the one that `newest` means, else null.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+from aiohttp import web
+
+from flows.query.base import Change, TableInfo
+from flows.query.live import ChangesMissed
+from flows.web.answers import to_json
+from flows.web.api.parameters import Selection, selection_of, table_of, window_of
+from flows.web.base import CONTEXT, Context
+from flows.web.feed import Feed, Sieve
+
+_MESSAGE = 1000
+"""Changes in one message; a longer list goes in several, and earns the visitor a longer pause."""
+
+
+def routes() -> list[web.AbstractRouteDef]:
+    """Return `GET /api/tables/NAME/changes`."""
+    return [web.get("/api/tables/{name}/changes", changes, allow_head=False)]
+
+
+async def changes(request: web.Request) -> web.StreamResponse:
+    """Stream the table's changes, `?key=&window=` applied, until the visitor leaves or the server stops."""
+    context, info = request.app[CONTEXT], table_of(request)
+    selection = selection_of(request, info)
+    if context.streams >= context.limits.streams:
+        words = f"{context.streams} change streams are open, which is the most; close one, or ask again later"
+        raise web.HTTPServiceUnavailable(text=words, headers={"Retry-After": "5"})
+    feed = Feed(context.tables, info.name, context.closing)
+    context.streams += 1
+    try:
+        stream = _Stream(request, context)
+        await _pump(stream, feed, context, info, selection)
+    finally:
+        context.streams -= 1
+        await feed.aclose()
+    return stream.response
+
+
+async def _pump(stream: _Stream, feed: Feed, context: Context, info: TableInfo, selection: Selection) -> None:
+    limits = context.limits
+    await feed.open()
+    sieve = Sieve(selection, await window_of(selection, context.tables, info))
+    open_ = await stream.start() and await stream.send("ready", {"window": sieve.window})
+    while open_:
+        try:
+            batch = await feed.take(limits.heartbeat)
+        except ChangesMissed:
+            sieve = Sieve(selection, await window_of(selection, context.tables, info))
+            open_ = await stream.send("resync", {"window": sieve.window})
+            continue
+        if batch is None:
+            break
+        open_ = await _deliver(stream, sieve, batch) and await stream.beat()
+        if batch:
+            await feed.rest(limits.pace * max(1.0, len(batch) / _MESSAGE))
+
+
+async def _deliver(stream: _Stream, sieve: Sieve, batch: list[Change]) -> bool:
+    if sieve.moves(batch) and not await stream.send("window", {"window": sieve.window}):
+        return False
+    kept = sieve.keep(batch)
+    for start in range(0, len(kept), _MESSAGE):
+        part = [{"key": change.key, "row": change.row} for change in kept[start : start + _MESSAGE]]
+        if not await stream.send("changes", part):
+            return False
+    return True
+
+
+class _Stream:
+    """One open response; every call tells whether the visitor is still there."""
+
+    def __init__(self, request: web.Request, context: Context) -> None:
+        self._request = request
+        self._limits = context.limits
+        self._sent = time.monotonic()
+        self.response = web.StreamResponse(
+            headers={"Content-Type": "text/event-stream; charset=utf-8", "X-Accel-Buffering": "no"}
+        )
+
+    async def start(self) -> bool:
+        """Send the headers."""
+        try:
+            await self.response.prepare(self._request)
+        except ConnectionResetError:
+            return False
+        return True
+
+    async def send(self, event: str, data: Any) -> bool:
+        """Send one event."""
+        # JSON holds no line break, so the data is always one line.
+        return await self._write(b"event: %b\ndata: %b\n\n" % (event.encode(), to_json(data)))
+
+    async def beat(self) -> bool:
+        """Send a comment where nothing was sent for a while, which finds a visitor that left without a word."""
+        quiet = time.monotonic() - self._sent
+        return quiet < self._limits.heartbeat * 0.9 or await self._write(b": beat\n\n")
+
+    async def _write(self, message: bytes) -> bool:
+        try:
+            async with asyncio.timeout(self._limits.patience):
+                await self.response.write(message)
+                # A write below the buffer's mark does not give way; a long list must not hold up the worker.
+                await asyncio.sleep(0)
+        except ConnectionResetError:
+            return False
+        except TimeoutError:
+            self._abort()
+            return False
+        self._sent = time.monotonic()
+        return True
+
+    def _abort(self) -> None:
+        if self._request.transport is not None:
+            self._request.transport.abort()

@@ -1,0 +1,75 @@
+"""What a caller may put in a URL, checked: each wrong value is a 400 that says what would be right."""
+
+from __future__ import annotations
+
+import math
+
+import msgspec
+from aiohttp import web
+
+from flows.query.base import TableInfo, Tables
+from flows.web.answers import bad_request, not_found
+from flows.web.base import CONTEXT
+
+NEWEST = "newest"
+_LONGEST_KEY = 500
+
+
+class Selection(msgspec.Struct, frozen=True):
+    """The rows a caller wants: `key` is text in a key column, `window` a start in seconds."""
+
+    key: str | None
+    window: float | None
+    newest: bool
+
+
+def table_of(request: web.Request) -> TableInfo:
+    """Find the table named in the path; raises 404 with the names there are."""
+    name = request.match_info["name"]
+    known = request.app[CONTEXT].tables.list()
+    for info in known:
+        if info.name == name:
+            return info
+    names = ", ".join(info.name for info in known[:20]) or "none yet"
+    raise not_found(f"there is no table {name!r}; tables: {names}")
+
+
+def selection_of(request: web.Request, info: TableInfo) -> Selection:
+    """Read `?key=` and `?window=` (a start in seconds, or "newest")."""
+    key = request.query.get("key") or None
+    if key is not None and len(key) > _LONGEST_KEY:
+        raise bad_request(f"key is {len(key)} characters long; at most {_LONGEST_KEY} are searched for")
+    window = request.query.get("window") or None
+    if window is not None and info.window is None:
+        raise bad_request(f"table {info.name!r} has no windows; leave out window")
+    if window is None or window == NEWEST:
+        return Selection(key, None, window == NEWEST)
+    return Selection(key, _seconds(window), False)
+
+
+async def window_of(selection: Selection, tables: Tables, info: TableInfo) -> float | None:
+    """Return the window that is meant, which for "newest" is looked up; None is all of them, or none there yet."""
+    if not selection.newest:
+        return selection.window
+    starts = await tables.windows(info.name, limit=1)
+    return starts[0] if starts else None
+
+
+def limit_of(request: web.Request, default: int, most: int) -> int:
+    """Read `?limit=`, a whole number from 1 to `most`."""
+    text = request.query.get("limit")
+    if text is None or text == "":
+        return min(default, most)
+    if not (text.isascii() and text.isdigit() and len(text) < 10 and 1 <= int(text) <= most):
+        raise bad_request(f"limit is {text[:40]!r}; expected a whole number from 1 to {most}")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    try:
+        start = float(text)
+    except ValueError:
+        start = math.nan
+    if not math.isfinite(start):
+        raise bad_request(f"window is {text[:40]!r}; expected its start in seconds since the epoch, or {NEWEST!r}")
+    return start

@@ -1,0 +1,41 @@
+"""Read a stream of server-sent events as a test needs it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import msgspec
+from aiohttp import ClientResponse
+
+DEADLINE = 10.0
+
+
+class Events:
+    """The events of one response, in order."""
+
+    def __init__(self, response: ClientResponse) -> None:
+        self.response = response
+
+    async def next(self) -> tuple[str, Any]:
+        """Wait for the next event; a heartbeat comes as `("", None)`, the end as `("end", None)`."""
+        async with asyncio.timeout(DEADLINE):
+            lines = []
+            while line := (await self.response.content.readline()).decode():
+                if line == "\n":
+                    return _parse(lines)
+                lines.append(line.rstrip("\n"))
+        return "end", None
+
+    async def named(self, event: str) -> Any:
+        """Wait for the next event of this name, skipping others."""
+        while True:
+            name, data = await self.next()
+            if name == event:
+                return data
+            assert name != "end", f"the stream ended before {event!r}"
+
+
+def _parse(lines: list[str]) -> tuple[str, Any]:
+    fields = dict(line.split(": ", 1) for line in lines if not line.startswith(":"))
+    return fields.get("event", ""), msgspec.json.decode(fields["data"]) if "data" in fields else None
