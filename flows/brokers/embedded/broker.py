@@ -1,7 +1,7 @@
 """The embedded broker: Flows' default, one SQLite file in a folder, shared by the processes of one machine.
 
-Everything is called from one event loop. Four threads do what blocks: the writer (group commit), the reader, the
-watch (commits of other processes) and the keeper of leases.
+Everything is called from one event loop. Threads do what blocks, each with a connection of its own: the writer (group
+commit), the reader, the watch (commits of other processes), the keeper of leases, the checkpointer, the maintainer.
 """
 
 from __future__ import annotations
@@ -15,14 +15,16 @@ from pathlib import Path
 from typing import TypeVar
 
 from flows.brokers.base import Committed, Member, Outgoing, TopicPartition, TopicSpec
-from flows.brokers.embedded import log, producer, topics
+from flows.brokers.embedded import log, producer, retain, topics
 from flows.brokers.embedded.batches import encode_append
+from flows.brokers.embedded.checkpoint import Checkpointer
 from flows.brokers.embedded.faults import database_fault, system_fault
 from flows.brokers.embedded.keeper import Keeper
+from flows.brokers.embedded.maintain import Maintainer
 from flows.brokers.embedded.membership import EmbeddedMembership, group_members, join_group
 from flows.brokers.embedded.producer import EmbeddedProducer
 from flows.brokers.embedded.reader import EmbeddedReader
-from flows.brokers.embedded.schema import BROKER, LEASES, connect, create_files
+from flows.brokers.embedded.schema import BROKER, LEASES, Layout, connect, create_files, pragma
 from flows.brokers.embedded.turn import Turn
 from flows.brokers.embedded.watch import Watch
 from flows.brokers.embedded.writer import Scope, Writer
@@ -30,13 +32,15 @@ from flows.clock import Clock, SystemClock
 from flows.errors import BrokerError
 
 T = TypeVar("T")
+_SWEPT_AT_ONCE = 2  # partitions; the maintainer drops the records of the others
 
 
 class EmbeddedBroker:
     """A `Broker` in a folder.
 
     `lease` is how many seconds a silent member keeps its tasks, `max_record_bytes` the most that key and value
-    of a record may have together, `max_bytes` the most that the file may grow to (None: the disk decides).
+    of a record may have together, `max_bytes` the most that the file may grow to (None: the disk decides),
+    `maintenance` the seconds between rounds that drop and compact old records (None: only by `maintain()`).
     """
 
     def __init__(
@@ -47,12 +51,16 @@ class EmbeddedBroker:
         *,
         max_record_bytes: int = 1_000_000,
         max_bytes: int | None = None,
+        maintenance: float | None = 5.0,
     ) -> None:
         self.folder = Path(folder).absolute()
         self.max_record_bytes = max_record_bytes
-        self._clock, self._lease, self._max_bytes = clock or SystemClock(), lease, max_bytes
+        self._clock, self._lease = clock or SystemClock(), lease
+        self._max_bytes, self._maintenance = max_bytes, maintenance
         self._path = self.folder / BROKER.file
         self._process: int | None = None
+        self._connections: list[sqlite3.Connection] = []
+        self._turns: list[Turn] = []
 
     async def start(self) -> None:
         """Create or open the files; raises `BrokerUnavailable` or `BrokerError` with the fix."""
@@ -60,28 +68,35 @@ class EmbeddedBroker:
         try:
             self._open()
         except sqlite3.Error as error:
+            self._release()
             raise database_fault(error, self._path, "open the broker's file") from error
         except OSError as error:
+            self._release()
             raise system_fault(error, self.folder, "use the folder") from error
 
+    def _connect(self, layout: Layout) -> sqlite3.Connection:
+        self._connections.append(connection := connect(self.folder / layout.file, layout))
+        return connection
+
     def _open(self) -> None:
-        self._write_db, self._read_db = connect(self._path, BROKER), connect(self._path, BROKER)
+        writes, watched, checked, maintained = (self._connect(BROKER) for _ in range(4))
+        self._read_db, leased = self._connect(BROKER), self._connect(LEASES)
         if self._max_bytes is not None:
-            (page_size,) = self._write_db.execute("PRAGMA page_size").fetchone()
-            self._write_db.execute(f"PRAGMA max_page_count={max(1, self._max_bytes // page_size)}").fetchone()
-        self._watch_db = connect(self._path, BROKER)
-        self._lease_db = connect(self.folder / LEASES.file, LEASES)
-        self._turn = Turn(self.folder)
+            pages = max(1, self._max_bytes // pragma(writes, "page_size"))
+            writes.execute(f"PRAGMA max_page_count={pages}").fetchone()
+        self._turns += [Turn(self.folder), Turn(self.folder)]
         self._reads = ThreadPoolExecutor(1, thread_name_prefix="flows-reader")
-        self._watch = Watch(self._watch_db)
+        self._watch = Watch(watched)
+        self._checkpointer = Checkpointer(checked, self._path, self._turns[1])
         self._writer = Writer(
-            self._write_db,
+            writes,
             self._path,
-            self._turn,
+            self._turns[0],
             appended=self._watch.appended,
-            wrote=lambda size: None,
+            wrote=self._checkpointer.wrote,
         )
-        self._keeper = Keeper(self._lease_db, self.folder / LEASES.file, self._clock)
+        self._maintainer = Maintainer(maintained, self._path, self._writer, self._clock, self._maintenance)
+        self._keeper = Keeper(leased, self.folder / LEASES.file, self._clock)
         self._process = os.getpid()
 
     async def close(self) -> None:
@@ -92,13 +107,24 @@ class EmbeddedBroker:
         await asyncio.to_thread(self._close)
 
     def _close(self) -> None:
+        self._maintainer.close()
         self._keeper.close()
         self._writer.close()
         self._watch.close()
+        self._checkpointer.close()
         self._reads.shutdown()
-        self._turn.close()
-        for connection in (self._read_db, self._watch_db, self._write_db, self._lease_db):
-            connection.close()
+        self._release()
+
+    def _release(self) -> None:
+        while self._turns:
+            self._turns.pop().close()
+        while self._connections:
+            self._connections.pop().close()
+
+    async def maintain(self) -> None:
+        """Drop what is past its retention or purged, compact every compacted topic, shrink the file: now."""
+        self._check("maintain the topics")
+        await asyncio.to_thread(self._maintainer.round_by_hand)
 
     async def create_topic(self, spec: TopicSpec) -> None:
         """Create the topic unless it exists; raises `TopicMismatch` when it exists with other settings."""
@@ -111,6 +137,7 @@ class EmbeddedBroker:
     async def delete_topic(self, name: str) -> None:
         """Remove a topic with its records and positions; unknown names raise `UnknownTopic`."""
         await self._write(f"delete topic {name!r}", lambda scope: topics.delete(scope.connection, name))
+        self._maintainer.nudge()
 
     async def start_offsets(self, tps: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
         """Return the first offset that each partition still holds."""
@@ -159,11 +186,13 @@ class EmbeddedBroker:
         """Drop records below these offsets: reads below fail from now on."""
         wanted = dict(before)
 
-        def work(scope: Scope) -> None:
-            for tp, offset in wanted.items():
-                log.purge(scope.connection, tp, offset)
+        def work(scope: Scope) -> bool:
+            partitions = [log.purge(scope.connection, tp, offset) for tp, offset in wanted.items()]
+            more = [retain.sweep(partition, scope) for partition in partitions[:_SWEPT_AT_ONCE]]
+            return any(more)
 
-        await self._write("purge records", work)
+        if await self._write("purge records", work) or len(wanted) > _SWEPT_AT_ONCE:
+            self._maintainer.nudge()
 
     async def join(
         self, group: str, member_id: str, tasks: Iterable[str], *, address: str = "", plan: str = ""

@@ -113,8 +113,8 @@ def all_ends(connection: sqlite3.Connection) -> dict[TopicPartition, int]:
     return {TopicPartition(topic, number): high for topic, number, high in rows}
 
 
-def purge(connection: sqlite3.Connection, tp: TopicPartition, before: int) -> None:
-    """Move the start offset up to `before`; the batches below it are dropped by `sweep`."""
+def purge(connection: sqlite3.Connection, tp: TopicPartition, before: int) -> int:
+    """Move the start offset up to `before` (`retain.sweep` drops the batches below it); return the partition's id."""
     partition = find(connection, tp)
     if before > partition.high:
         raise OffsetOutOfRange(
@@ -125,27 +125,7 @@ def purge(connection: sqlite3.Connection, tp: TopicPartition, before: int) -> No
         )
     if before > partition.low:
         connection.execute("UPDATE partitions SET low = ? WHERE id = ?", (before, partition.id))
-
-
-def sweep(connection: sqlite3.Connection, partition: int, max_bytes: int) -> bool:
-    """Drop batches that lie wholly below the start offset, about `max_bytes` of them; return whether some are left.
-
-    A partition without a row (its topic was deleted) loses all of its batches.
-    """
-    row = connection.execute("SELECT low FROM partitions WHERE id = ?", (partition,)).fetchone()
-    low = SPAN if row is None else row[0]
-    base = partition * SPAN
-    rows = connection.execute(
-        "SELECT id, length(data) FROM batches WHERE id >= ? AND id < ? AND next <= ? ORDER BY id LIMIT 1000",
-        (base, base + low, low),
-    ).fetchall()
-    size = 0
-    for id_, length in rows:
-        if size >= max_bytes:
-            return True
-        connection.execute("DELETE FROM batches WHERE id = ?", (id_,))
-        size += length
-    return len(rows) == 1000
+    return partition.id
 
 
 def _out_of_range(tp: TopicPartition, position: int, partition: Partition) -> OffsetOutOfRange:

@@ -43,11 +43,11 @@ class Turn:
     def __enter__(self) -> None:
         deadline = time.monotonic() + self._patience
         # 1. Become the next; 2. wait for the present turn to end; 3. let another become the next.
-        if waited := _take(self._next, deadline):
+        if waited := take(self._next, deadline):
             try:
-                self._held = _take(self._now, deadline)
+                self._held = take(self._now, deadline)
             finally:
-                fcntl.flock(self._next, fcntl.LOCK_UN)
+                unlock(self._next)
         self._patience = _PATIENCE if waited and self._held else _HURRY
 
     def __exit__(
@@ -55,7 +55,7 @@ class Turn:
     ) -> None:
         if self._held:
             self._held = False
-            fcntl.flock(self._now, fcntl.LOCK_UN)
+            unlock(self._now)
 
     def close(self) -> None:
         """Give the files back; does nothing the second time."""
@@ -74,7 +74,13 @@ def try_lock(descriptor: int) -> bool:
     return True
 
 
-def _take(descriptor: int, deadline: float) -> bool:
+def unlock(descriptor: int) -> None:
+    """Give a lock back."""
+    fcntl.flock(descriptor, fcntl.LOCK_UN)
+
+
+def take(descriptor: int, deadline: float) -> bool:
+    """Lock a file for this process, waiting until `deadline` (monotonic); return whether that worked."""
     while not try_lock(descriptor):
         if time.monotonic() >= deadline:
             return False
