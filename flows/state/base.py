@@ -61,6 +61,9 @@ class Store(Protocol):
     def positions(self) -> Mapping[str, int]:
         """Return the changelog position of each table that has one."""
 
+    def last_write(self) -> float | None:
+        """Return the wall time of the newest write in seconds, None where nothing was ever written."""
+
     def metadata(self, table: str) -> bytes | None:
         """Return what `set_metadata` kept for a table (its fingerprint)."""
 

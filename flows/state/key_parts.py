@@ -41,6 +41,7 @@ TUPLE_END = b"\x00"
 _NAIVE_EPOCH = datetime(1970, 1, 1)
 _AWARE_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _INFINITE = {b"\x00": Decimal("-Infinity"), b"\x02": Decimal(0), b"\x04": Decimal("Infinity")}
+_PLAIN_DIGITS = 28
 _FLIP = bytes(255 - byte for byte in range(256))
 _NAN = struct.pack(">Q", TOP - 1)
 
@@ -68,7 +69,10 @@ def decode_part(data: bytes, at: int) -> Decoded:
     decoder = DECODERS.get(data[at : at + 1])
     if decoder is None:
         raise damaged(data)
-    return decoder(data, at + 1)
+    try:
+        return decoder(data, at + 1)
+    except (ValueError, OverflowError):  # a date or a text that does not exist
+        raise damaged(data) from None
 
 
 def damaged(data: bytes) -> StateCorrupt:
@@ -179,10 +183,7 @@ def _decode_escaped(data: bytes, at: int) -> tuple[bytes, int]:
 
 def _decode_str(data: bytes, at: int) -> Decoded:
     raw, end = _decode_escaped(data, at)
-    try:
-        return raw.decode("utf-8", "surrogatepass"), end
-    except UnicodeDecodeError:
-        raise damaged(data) from None
+    return raw.decode("utf-8", "surrogatepass"), end
 
 
 def _decode_naive(data: bytes, at: int) -> Decoded:
@@ -214,6 +215,8 @@ def _decode_decimal(data: bytes, at: int) -> Decoded:
     body = data[at + 1 : end].translate(_FLIP) if negative else data[at + 1 : end]
     digits = tuple(byte - 1 for byte in body[8:])
     magnitude = int.from_bytes(body[:8], "big") - SIGN
+    if len(digits) < magnitude <= _PLAIN_DIGITS:
+        digits += (0,) * (magnitude - len(digits))  # 10, not 1E+1
     return Decimal((int(negative), digits, magnitude - len(digits))), end + 1
 
 

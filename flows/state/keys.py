@@ -32,17 +32,19 @@ from collections.abc import Callable, Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from enum import Enum
+from operator import itemgetter
 from types import NoneType, UnionType
-from typing import Any, Union, get_args, get_origin
+from typing import Any, Union, cast, get_args, get_origin
 from uuid import UUID
 
-from flows.errors import AgentError, DeclarationError
+from flows.errors import AgentError, DeclarationError, IncompatibleState
 from flows.state.key_columns import Pieces, bounded_cache, join_pieces, pieces_of
-from flows.state.key_parts import SIGN, STR, damaged, decode_part, encode_part
+from flows.state.key_parts import ENCODERS, END, SIGN, STR, damaged, decode_part, encode_part
 
 RESERVED_PREFIX = b"\xff\xff"
 
 _WINDOW_TOP = 0xFFFF << 48
+_LAST_TWO = itemgetter(slice(-2, None))
 _SIMPLE = (str, bytes, int, float, bool, datetime, date, Decimal, UUID, tuple, object)
 
 
@@ -61,12 +63,18 @@ class KeyCodec:
         self.windowed = windowed
         self._coerce = tuple(_coercion(column) for column in self.types)
         self._enums = [(i, column) for i, column in enumerate(self.types) if issubclass(column, Enum)]
+        # A bare key of exactly the declared type, what agents use most, goes straight to its encoder.
+        self._only = self.types[0] if len(self.types) == 1 else None
+        self._encode_only = ENCODERS.get(self.types[0], encode_part)
         self._windows = bounded_cache(encode_window)
         self._window_values = bounded_cache(_decode_window)
         self._tails = bounded_cache(self._decode_tail)
 
     def encode(self, key: Any, window: int | None = None) -> bytes:
         """Return the bytes of a key; `window` is its start in microseconds. Raises `AgentError` for a wrong type."""
+        if type(key) is self._only and self.windowed is (window is not None):
+            part = self._encode_only(key)
+            return part if window is None else cast(bytes, self._windows[window] + part)
         parts = (key,) if len(self.types) == 1 else key
         if not isinstance(parts, tuple) or len(parts) != len(self.types):
             raise AgentError(
@@ -87,7 +95,7 @@ class KeyCodec:
 
     def decode(self, encoded: bytes) -> Any:
         """Return the key of these bytes, without its window. Raises `StateCorrupt` when they are no such key."""
-        parts = self._decode_tail(encoded[8:] if self.windowed else encoded)
+        parts = self._tails[encoded[8:] if self.windowed else encoded]
         return parts[0] if len(parts) == 1 else parts
 
     def window(self, encoded: bytes) -> int:
@@ -122,8 +130,11 @@ class KeyCodec:
     def _decode_texts(self, keys: Sequence[bytes]) -> list[str] | None:
         """Decode a single column of strings in one go; None when one of them needs the careful way."""
         skip = 9 if self.windowed else 1
-        tag = STR[0]
-        if not keys or any(key[skip - 1] != tag for key in keys):
+        try:
+            tags = set(map(itemgetter(skip - 1), keys))
+        except IndexError:
+            return None
+        if tags != {STR[0]} or set(map(_LAST_TWO, keys)) != {END}:
             return None
         joined = b"\x00".join([key[skip:-2] for key in keys])
         if joined.count(b"\x00") != len(keys) - 1:
@@ -142,7 +153,7 @@ class KeyCodec:
             raise damaged(tail)
         for index, enum in self._enums:
             if parts[index] is not None:
-                parts[index] = enum(parts[index])
+                parts[index] = _member(enum, parts[index])
         return tuple(parts)
 
     def _names(self) -> str:
@@ -167,6 +178,16 @@ def _decode_window(encoded: bytes) -> int:
     if len(encoded) != 8:
         raise damaged(encoded)
     return int.from_bytes(encoded, "big") - SIGN
+
+
+def _member(enum: type[Enum], value: Any) -> Enum:
+    try:
+        return enum(value)
+    except ValueError:
+        raise IncompatibleState(
+            f"a stored key has the value {value!r}, which {enum.__qualname__} does not have (any more)",
+            fix="keep that member, or reset the table",
+        ) from None
 
 
 def _plain_type(declared: Any) -> type:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 
+from flows.clock import Clock, SystemClock
 from flows.errors import StateError
 from flows.state.base import Rows, StoreWrite
 from flows.state.ordered import OrderedRows
@@ -15,7 +16,9 @@ _Tables = dict[str, OrderedRows[bytes]]
 class MemoryStore:
     """Keep a task's tables in dicts; `close` keeps the rows, so that a test can open the same store again."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock | None = None) -> None:
+        self._clock = clock or SystemClock()
+        self._last_write: float | None = None
         self._tables: _Tables = {}
         self._positions: dict[str, int] = {}
         self._metadata: dict[str, bytes] = {}
@@ -54,9 +57,13 @@ class MemoryStore:
             self._tables[table].update({key: value for key, value in puts.items() if value is not None})
             self._tables[table].remove([key for key, value in puts.items() if value is None])
         self._positions.update(change.positions)
+        self._last_write = self._clock.now()
 
     def positions(self) -> Mapping[str, int]:
         return dict(self._positions)
+
+    def last_write(self) -> float | None:
+        return self._last_write
 
     def metadata(self, table: str) -> bytes | None:
         return self._metadata.get(table)

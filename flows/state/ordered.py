@@ -54,7 +54,7 @@ class OrderedRows(Generic[V]):
     def remove(self, keys: Iterable[bytes]) -> None:
         """Drop rows; keys that are not there do no harm."""
         self._own()
-        gone = [key for key in keys if key in self.rows]
+        gone = {key for key in keys if key in self.rows}
         order = self._ordered() if self._index is not None and len(gone) <= _FEW else None
         for key in gone:
             del self.rows[key]

@@ -12,8 +12,9 @@ from pathlib import Path
 from urllib.parse import quote, unquote
 from weakref import WeakSet
 
-from rocksdict import ColumnFamily, Rdict, WriteBatch
+from rocksdict import Rdict, WriteBatch
 
+from flows.clock import Clock, SystemClock
 from flows.errors import StateError
 from flows.state.base import Rows, StoreWrite
 from flows.state.keys import prefix_end
@@ -21,9 +22,16 @@ from flows.state.rocks_errors import OWNER_NOTE, translate
 from flows.state.rocks_open import open_beside_writer, open_to_write
 from flows.state.rocks_options import RocksResources
 from flows.state.rocks_read import RocksSnapshot, View, get_sorted
+from flows.state.rocks_write import (
+    LAST_WRITE,
+    POSITION,
+    change_batch,
+    drop_batch,
+    metadata_key,
+    read_time,
+)
 
 _TABLE = "t:"
-_POSITION, _METADATA = b"p:", b"m:"
 _PLACES = "default"
 _SNAPSHOT_ATTEMPTS = 20
 
@@ -35,10 +43,17 @@ class RocksStore:
     another process holds the folder, `StateCorrupt` when its files are damaged, `StateError` for anything else.
     """
 
-    def __init__(self, path: str | Path, resources: RocksResources, *, read_only: bool = False) -> None:
+    def __init__(
+        self,
+        path: str | Path,
+        resources: RocksResources,
+        *,
+        read_only: bool = False,
+        clock: Clock | None = None,
+    ) -> None:
         self.path = Path(path)
         self.read_only = read_only
-        self._options = resources.options
+        self._options, self._clock = resources.options, clock or SystemClock()
         self._writing = threading.Lock()
         self._snapshots: WeakSet[RocksSnapshot] = WeakSet()
         opener = open_beside_writer if read_only else open_to_write
@@ -75,15 +90,10 @@ class RocksStore:
             return
         db = self._writable()
         # 1
-        batch = WriteBatch(raw_mode=True)
-        if (last := self._last_key(name)) is not None:
-            batch.delete_range(b"", last + b"\x00", self._handles[name])
-        batch.delete(_POSITION + name.encode())
-        batch.delete(_METADATA + name.encode())
-        self._apply(batch)
+        self._apply(drop_batch(name, self._handles[name], self._last_key(name)))
         self._positions.pop(name, None)
         # 2
-        del self._families[name], self._handles[name], self._tops[name], batch
+        del self._families[name], self._handles[name], self._tops[name]
         try:
             db.drop_column_family(_TABLE + quote(name, safe=""))
         except Exception as error:
@@ -103,41 +113,30 @@ class RocksStore:
         return self._snapshot({table: self._family(table)}).scan(table, start, end, reverse=reverse)
 
     def write(self, change: StoreWrite) -> None:
-        batch = WriteBatch(raw_mode=True)
-        tops: dict[str, bytes] = {}
-        for table, ranges in change.ranges.items():
+        for table in {*change.puts, *change.ranges, *change.positions}:
             self._family(table)
-            for start, end in ranges:
-                if start < end:
-                    batch.delete_range(start, end, self._handles[table])
-        for table, puts in change.puts.items():
-            self._family(table)
-            last = _add_puts(batch, self._handles[table], puts)
-            tops[table] = max(self._tops[table] or b"", last)
-        batch.set_default_column_family(None)
-        for table, position in change.positions.items():
-            self._family(table)
-            batch.put(_POSITION + table.encode(), position.to_bytes(8, "big"))
+        batch, tops = change_batch(change, self._handles, self._clock.now())
         # Raised before the write: a look-up beside it in another thread must not take a new key for missing.
-        self._tops.update(tops)
+        for table, last in tops.items():
+            self._tops[table] = max(self._tops[table] or b"", last)
         self._apply(batch)
         self._positions.update(change.positions)
 
     def positions(self) -> Mapping[str, int]:
         return dict(self._positions)
 
+    def last_write(self) -> float | None:
+        found = self._place(LAST_WRITE)
+        return None if found is None else read_time(found)
+
     def metadata(self, table: str) -> bytes | None:
-        try:
-            found: bytes | None = self._opened().get(_METADATA + table.encode())
-        except Exception as error:
-            raise translate(error, self.path) from error
-        return found
+        return self._place(metadata_key(table))
 
     def set_metadata(self, items: Iterable[tuple[str, bytes]]) -> None:
         batch = WriteBatch(raw_mode=True)
         for table, value in items:
             self._family(table)
-            batch.put(_METADATA + table.encode(), value)
+            batch.put(metadata_key(table), value)
         self._apply(batch)
 
     def snapshot(self) -> RocksSnapshot:
@@ -213,30 +212,24 @@ class RocksStore:
         self._snapshots.add(snapshot)
         return snapshot
 
+    def _place(self, key: bytes) -> bytes | None:
+        try:
+            found: bytes | None = self._opened().get(key)
+        except Exception as error:
+            raise translate(error, self.path) from error
+        return found
+
     def _last_key(self, table: str) -> bytes | None:
         return next((key for key, _ in self.scan(table, reverse=True)), None)
 
     def _read_positions(self) -> dict[str, int]:
         places = self._snapshot({_PLACES: self._opened()})
-        found = places.scan(_PLACES, _POSITION, prefix_end(_POSITION))
-        return {key[len(_POSITION) :].decode(): int.from_bytes(value, "big") for key, value in found}
+        found = places.scan(_PLACES, POSITION, prefix_end(POSITION))
+        return {key[len(POSITION) :].decode(): int.from_bytes(value, "big") for key, value in found}
 
 
 def _views(families: Mapping[str, Rdict]) -> dict[str, View]:
     return {name: View(family.snapshot(), family.iter()) for name, family in families.items()}
-
-
-def _add_puts(batch: WriteBatch, handle: ColumnFamily, puts: Mapping[bytes, bytes | None]) -> bytes:
-    """Add rows in key order, which RocksDB takes twice as fast; return the last key."""
-    batch.set_default_column_family(handle)
-    ordered = sorted(puts)
-    for key in ordered:
-        value = puts[key]
-        if value is None:
-            batch.delete(key, handle)
-        else:
-            batch[key] = value
-    return ordered[-1] if ordered else b""
 
 
 def _closed(path: Path) -> StateError:
