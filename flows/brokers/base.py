@@ -66,6 +66,20 @@ class Records(msgspec.Struct, frozen=True, kw_only=True):
         head, tail = slice(0, count), slice(count, None)
         return self._part(head, self.offsets[count]), self._part(tail, self.next_offset)
 
+    def take(self, rows: Sequence[int]) -> Records:
+        """Return the records at these places; `next_offset` stays that of the whole."""
+        if len(rows) == len(self):
+            return self
+        return Records(
+            tp=self.tp,
+            offsets=[self.offsets[i] for i in rows],
+            timestamps=[self.timestamps[i] for i in rows],
+            keys=[self.keys[i] for i in rows],
+            values=[self.values[i] for i in rows],
+            headers=None if self.headers is None else [self.headers[i] for i in rows],
+            next_offset=self.next_offset,
+        )
+
     def _part(self, part: slice, next_offset: int) -> Records:
         return Records(
             tp=self.tp,
@@ -206,7 +220,12 @@ class Membership(Protocol):
 
 
 class Broker(Protocol):
-    """A set of topics, and the groups that read them."""
+    """A set of topics, and the groups that read them.
+
+    `max_record_bytes` is the most that key and value of one record may have together: know it before a commit.
+    """
+
+    max_record_bytes: int
 
     async def start(self) -> None:
         """Connect; raises `BrokerUnavailable` or `BrokerError` with the fix."""

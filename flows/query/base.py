@@ -6,6 +6,7 @@ table has windows, then the aggregates (or `key` and `value` of a dictionary tab
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import AsyncIterator
 from typing import Any, Protocol
 
@@ -27,10 +28,14 @@ class TableInfo(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
-    """One committed change: the row's key columns (and window), and the new row, or None when it was removed."""
+    """One committed change: the row's key columns (and window), and the new row, or None when it was removed.
+
+    `timestamp` is the largest event time in the row, in seconds, where the table has one.
+    """
 
     key: Row
     row: Row | None
+    timestamp: float | None = None
 
 
 class Tables(Protocol):
@@ -40,15 +45,15 @@ class Tables(Protocol):
 
     async def rows(
         self, table: str, *, key: str | None = None, window: float | None = None, limit: int = 1000
-    ) -> list[Row]:
+    ) -> builtins.list[Row]:
         """Return rows, newest window first. `key` keeps rows one of whose key columns contains this text,
         `window` those whose window starts at this second."""
 
-    async def windows(self, table: str, *, limit: int = 200) -> list[float]:
+    async def windows(self, table: str, *, limit: int = 200) -> builtins.list[float]:
         """Return the starts of the windows there are, in seconds, newest first; empty for a table without."""
 
     async def frame(self, table: str) -> pl.DataFrame:
         """Return all rows as columns."""
 
-    def changes(self, table: str) -> AsyncIterator[list[Change]]:
+    def changes(self, table: str) -> AsyncIterator[builtins.list[Change]]:
         """Yield the changes of each commit from now on, coalesced per key where the reader is slow."""

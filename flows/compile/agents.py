@@ -1,0 +1,76 @@
+"""Compiling agents and timers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from dsl.plan.nodes import AgentNode, TimerNode
+from flows.compile.columns import schema_of_step, topic_of_step
+from flows.compile.expressions import frame_schema
+from flows.compile.pipeline import TimerRun
+from flows.operate.agent import AgentRunner, AgentSpec
+
+if TYPE_CHECKING:
+    from flows.compile.task import TaskCompiler
+
+
+def build_agent(compiler: TaskCompiler, node: AgentNode) -> AgentRunner:
+    """Build an agent's runner."""
+    topic = topic_of_step(compiler.plan, node.input)
+    schema = schema_of_step(compiler.plan, node.input)
+    return AgentRunner(
+        _spec(
+            compiler,
+            node.id,
+            compiler.plan.functions[node.id],
+            node.tables,
+            sinks=node.sinks,
+            concurrency=node.concurrency,
+            on_error=node.on_error,
+            retries=node.retries,
+            key_field=None if topic is None else topic.key,
+            columns=frame_schema(schema) if schema.fields else None,
+            value_type=compiler.row_type(node.input),
+        )
+    )
+
+
+def build_timer(compiler: TaskCompiler, node: TimerNode) -> TimerRun:
+    """Build a timer: an agent whose records are the ticks, so that it has savepoints and retries too."""
+    function = compiler.plan.functions[node.id]
+
+    async def ticks(stream: Any) -> None:
+        async for _ in stream:
+            await function()
+
+    spec = _spec(
+        compiler,
+        node.id,
+        ticks,
+        node.tables,
+        sinks=(),
+        concurrency=1,
+        on_error="dead-letter",
+        retries=3,
+        key_field=None,
+        columns=None,
+        value_type=None,
+    )
+    return TimerRun(node=node, runner=AgentRunner(spec), due=compiler.context.clock.monotonic() + node.interval / 1e6)
+
+
+def _spec(
+    compiler: TaskCompiler, step: str, function: Callable[..., Any], tables: tuple[str, ...], **rest: Any
+) -> AgentSpec:
+    outbox = compiler.outbox
+    return AgentSpec(
+        step=step,
+        function=function,
+        tables={t: compiler.pipeline.dict_tables[t] for t in tables},
+        encoder=compiler.encoders,
+        emit=lambda output: outbox.append(*output),
+        dead=compiler.dead,
+        backoff=compiler.context.backoff,
+        **rest,
+    )

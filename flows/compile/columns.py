@@ -1,0 +1,62 @@
+"""Which columns of its input a step needs, so that a source builds no others."""
+
+from __future__ import annotations
+
+from dsl.plan.exprs import columns_of
+from dsl.plan.graph import Plan
+from dsl.plan.nodes import (
+    AgentNode,
+    AggregateNode,
+    FilterNode,
+    MapNode,
+    Node,
+    ProjectNode,
+    RepartitionNode,
+    SinkNode,
+    TopicNode,
+)
+from dsl.plan.types import Schema
+
+
+def needed_columns(plan: Plan, step: str) -> set[str]:
+    """Return the columns of a step's output that the steps behind it read."""
+    return set().union(*(_read_by(plan, consumer) for consumer in plan.consumers(step)))
+
+
+def _read_by(plan: Plan, node: Node) -> set[str]:
+    if isinstance(node, FilterNode):
+        return {*columns_of(node.predicate)} | needed_columns(plan, node.id)
+    if isinstance(node, ProjectNode):
+        computed = {c for _, expr in node.columns for c in columns_of(expr)}
+        passed = needed_columns(plan, node.id) - {name for name, _ in node.columns} if node.keep_rest else set()
+        return computed | passed
+    if isinstance(node, RepartitionNode):
+        return set(node.schema.names)
+    if isinstance(node, AggregateNode):
+        arguments = (c for call in node.aggregates if call.argument is not None for c in columns_of(call.argument))
+        return {*node.keys, *arguments}
+    if isinstance(node, MapNode | AgentNode | SinkNode):
+        return set() if has_original_rows(plan, node.input) else set(schema_of_step(plan, node.input).names)
+    return set()
+
+
+def has_original_rows(plan: Plan, step: str) -> bool:
+    """Tell whether a step's rows are the decoded objects of a topic, perhaps fewer of them."""
+    node = plan.nodes[step]
+    while isinstance(node, FilterNode):
+        node = plan.nodes[node.input]
+    return isinstance(node, TopicNode)
+
+
+def schema_of_step(plan: Plan, step: str) -> Schema:
+    """Return the columns of a step's output; empty where values are no Record."""
+    schema = getattr(plan.nodes[step], "schema", None)
+    return schema if schema is not None else Schema((), step)
+
+
+def topic_of_step(plan: Plan, step: str) -> TopicNode | None:
+    """Return the topic whose objects a step passes on unchanged."""
+    node = plan.nodes[step]
+    while isinstance(node, FilterNode):
+        node = plan.nodes[node.input]
+    return node if isinstance(node, TopicNode) else None

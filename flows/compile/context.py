@@ -1,0 +1,60 @@
+"""What compiling a task needs to know of the world it will run in."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import msgspec
+
+from dsl.plan.graph import Plan, SubTopology
+from dsl.plan.nodes import TopicNode
+from flows.clock import Clock
+from flows.compile.columns import schema_of_step
+from flows.compile.expressions import frame_schema
+from flows.decode.message_keys import encode_message_key
+from flows.decode.values import encoder_of
+from flows.metrics import TaskMetrics
+from flows.route.partitioner import Partitioner
+from flows.sink.encode import Encoders, TopicEncoder
+from flows.state.task_state import TaskState
+
+
+class TaskContext(msgspec.Struct, kw_only=True):
+    """One task's surroundings. `partitions` are the real numbers of partitions of the plan's topics."""
+
+    plan: Plan
+    part: SubTopology
+    partition: int
+    state: TaskState
+    clock: Clock
+    metrics: TaskMetrics
+    max_ahead: float = 3600.0
+    max_record_bytes: int = 1_000_000
+    backoff: Callable[[int], Awaitable[None]]
+
+    def now_ms(self) -> int:
+        return int(self.clock.now() * 1000)
+
+    def columns(self, step: str, names: set[str]) -> dict[str, Any]:
+        """Return the wanted columns of a step with their polars types, in declared order."""
+        dtypes = frame_schema(schema_of_step(self.plan, step))
+        return {name: dtype for name, dtype in dtypes.items() if name in names}
+
+
+def topic_encoders(plan: Plan, max_bytes: int, now_ms: Callable[[], int]) -> Encoders:
+    """Build the encoders of all declared topics."""
+    return Encoders(
+        {
+            t.name: TopicEncoder(
+                t,
+                plan.types.get(t.id),
+                encoder_of(t.codec),
+                encode_message_key,
+                Partitioner(t.partitions).of,
+                max_bytes,
+                now_ms,
+            )
+            for t in plan.of_type(TopicNode)
+        }
+    )

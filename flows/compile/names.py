@@ -1,0 +1,71 @@
+"""The names of internal topics and of the tables in a task's store."""
+
+from __future__ import annotations
+
+from dsl.plan.graph import Plan, SubTopology
+from dsl.plan.nodes import AgentNode, AggregateNode, RepartitionNode, TableNode, TopicNode
+from flows.brokers.base import TopicSpec
+from flows.operate.aggregate import OPEN
+
+TAKEN = ".taken"
+"""Suffix of the store table that keeps what an agent's unfinished `take` holds."""
+
+
+def changelog(app: str, store_table: str) -> str:
+    """Name the changelog topic of a table of the store."""
+    return f"{app}-{store_table}-changelog"
+
+
+def dead_letters(app: str) -> str:
+    """Name the app's dead-letter topic."""
+    return f"{app}-dead-letters"
+
+
+def late_topic(app: str, table: str) -> str:
+    """Name the topic of a table's late records."""
+    return f"{app}-{table}-late"
+
+
+def store_tables(plan: Plan, part: SubTopology) -> dict[str, str]:
+    """Return the tables of a sub-topology's stores, each with the plan's table or agent that it belongs to."""
+    found: dict[str, str] = {}
+    for step in part.steps:
+        node = plan.nodes.get(step)
+        if isinstance(node, AggregateNode):
+            found[node.table] = node.table
+            if node.window is not None and node.window.emit == "close":
+                found[node.table + OPEN] = node.table
+        elif isinstance(node, TableNode):
+            found[node.table] = node.table
+        elif isinstance(node, AgentNode):
+            found[node.id + TAKEN] = node.id
+    return found
+
+
+def topic_specs(plan: Plan) -> list[TopicSpec]:
+    """Return all topics that a plan needs, declared and internal."""
+    specs = [
+        TopicSpec(
+            name=t.name,
+            partitions=t.partitions,
+            retention=None if t.retention is None else t.retention / 1_000_000,
+            internal=t.internal,
+        )
+        for t in plan.of_type(TopicNode)
+    ]
+    declared = {s.name for s in specs}
+    specs += [
+        TopicSpec(name=r.topic, partitions=r.partitions, retention=None, internal=True)
+        for r in plan.of_type(RepartitionNode)
+    ]
+    specs.append(TopicSpec(name=dead_letters(plan.app), retention=None, internal=True))
+    for part in plan.subtopologies:
+        for table in store_tables(plan, part):
+            name = changelog(plan.app, table)
+            specs.append(TopicSpec(name=name, partitions=part.partitions, cleanup="compact", internal=True))
+        for node in (plan.nodes[s] for s in part.steps if s in plan.nodes):
+            if isinstance(node, AggregateNode) and node.window is not None:
+                name = late_topic(plan.app, node.table)
+                if name not in declared:
+                    specs.append(TopicSpec(name=name, partitions=part.partitions, internal=True))
+    return specs

@@ -1,0 +1,266 @@
+"""Compiling: one function per node turns the plan's steps into the closures and objects of a pipeline."""
+
+from __future__ import annotations
+
+from functools import singledispatchmethod
+from typing import Any
+
+import msgspec
+import polars as pl
+
+from dsl.plan.graph import writing_half
+from dsl.plan.nodes import (
+    AgentNode,
+    AggregateNode,
+    FilterNode,
+    MapNode,
+    Node,
+    ProjectNode,
+    RepartitionNode,
+    SinkNode,
+    TableNode,
+    TimerNode,
+    TopicNode,
+)
+from dsl.plan.types import Kind, Schema
+from flows.brokers.base import TopicPartition
+from flows.compile.agents import build_agent, build_timer
+from flows.compile.columns import has_original_rows, needed_columns, schema_of_step
+from flows.compile.context import TaskContext, topic_encoders
+from flows.compile.expressions import compile_expr, frame_schema
+from flows.compile.names import dead_letters, late_topic
+from flows.compile.pipeline import Branch, Pipeline
+from flows.compile.tables import TableDecoder
+from flows.decode.message_keys import KeyClaim
+from flows.decode.times import EventTimes
+from flows.decode.values import ValueDecoder
+from flows.emit.dead_letters import DeadLetterBox
+from flows.emit.late import LateBox
+from flows.emit.outbox import Outbox
+from flows.operate.aggregate import AggregateStep
+from flows.operate.aggregates import Aggregation
+from flows.operate.base import ROW, Batch, FrameStep
+from flows.operate.dict_table import DictTableState
+from flows.operate.stateless import RowBuilder, filter_step, group_step, map_step, project_step
+from flows.route.repartition import RepartitionWriter
+from flows.sink.stream import ChangeSink, StreamSink
+from flows.source.repartitioned import RepartitionSource
+from flows.source.topic import TopicSource
+from flows.state.keys import KeyCodec
+
+PYTHON_TYPES: dict[Kind, Any] = {
+    Kind.INT: int,
+    Kind.FLOAT: float,
+    Kind.STR: str,
+    Kind.BOOL: bool,
+    Kind.BYTES: bytes,
+}
+
+
+def compile_task(context: TaskContext) -> Pipeline:
+    """Build the pipeline of one task."""
+    return TaskCompiler(context).build()
+
+
+class TaskCompiler:
+    """Walk a sub-topology from its inputs and build what each step becomes."""
+
+    def __init__(self, context: TaskContext) -> None:
+        self.context, self.plan = context, context.plan
+        self.outbox = Outbox()
+        self.pipeline = Pipeline(context.metrics, self.outbox)
+        self.dead = DeadLetterBox(
+            dead_letters(self.plan.app), self.outbox, context.now_ms, context.metrics.count_refused
+        )
+        self.encoders = topic_encoders(self.plan, context.max_record_bytes, context.now_ms)
+
+    def build(self) -> Pipeline:
+        steps = [self.plan.nodes[s] for s in self.context.part.steps if s in self.plan.nodes]
+        for node in steps:
+            if isinstance(node, TableNode):
+                self.pipeline.dict_tables[node.table] = self._dict_table(node)
+        for node in steps:
+            if isinstance(node, TopicNode) and self.plan.consumers(node.id):
+                self._add_branch(node.id, self._topic_source(node))
+            elif isinstance(node, RepartitionNode):
+                self._add_branch(node.id, self._repartition_source(node))
+        for node in steps:
+            if isinstance(node, TimerNode):
+                self.pipeline.timers.append(build_timer(self, node))
+        users = [t for r in self.pipeline.runners for t in r.spec.tables]
+        self.pipeline.lockstep = len(users) != len(set(users))
+        return self.pipeline
+
+    # Inputs
+
+    def _add_branch(self, step: str, source: Any) -> None:
+        self.branch = Branch(source=source)
+        self.pipeline.branches[source.tp] = self.branch
+        for node in self.plan.consumers(step):
+            if isinstance(node, AgentNode) and isinstance(self.plan.nodes[step], TopicNode):
+                self.branch.agents.append(self._agent(node))
+            else:
+                self.branch.steps.append(self.lower(node))
+
+    def _topic_source(self, node: TopicNode) -> TopicSource:
+        tp = TopicPartition(node.name, self.context.partition)
+        return TopicSource(
+            node,
+            tp,
+            self.context.columns(node.id, needed_columns(self.plan, node.id)),
+            decoder=ValueDecoder(node, self.plan.types.get(node.id)),
+            times=EventTimes(node, self.context.clock.now, self.context.max_ahead),
+            claim=None if node.key is None else KeyClaim(node.name, node.key, node.on_error),
+            dead=self.dead,
+        )
+
+    def _repartition_source(self, node: RepartitionNode) -> RepartitionSource:
+        tp = TopicPartition(node.topic, self.context.partition)
+        producers = self.plan.subtopology_of(writing_half(node.id)).partitions
+        return RepartitionSource(tp, frame_schema(node.schema), producers)
+
+    # Steps
+
+    def fan(self, step: str) -> FrameStep:
+        """Return what passes a step's output on to all that read it."""
+        thens = [self.lower(node) for node in self.plan.consumers(step)]
+        if len(thens) == 1:
+            return thens[0]
+
+        def pass_on(frame: pl.DataFrame, batch: Batch) -> None:
+            for then in thens:
+                then(frame, batch)
+
+        return pass_on
+
+    @singledispatchmethod
+    def lower(self, node: Node) -> FrameStep:
+        """Turn a node into the function that takes its input's frames."""
+        raise TypeError(f"step {node.id!r} ({type(node).__name__}) reads no stream")
+
+    @lower.register
+    def _filter(self, node: FilterNode) -> FrameStep:
+        return filter_step(compile_expr(node.predicate, node.schema), self.fan(node.id))
+
+    @lower.register
+    def _project(self, node: ProjectNode) -> FrameStep:
+        before = schema_of_step(self.plan, node.input)
+        columns = [compile_expr(expr, before).alias(name) for name, expr in node.columns]
+        return project_step(columns, node.keep_rest, self.fan(node.id))
+
+    @lower.register
+    def _map(self, node: MapNode) -> FrameStep:
+        return map_step(
+            node.id,
+            self.plan.functions[node.id],
+            self.rows(node.input),
+            self.plan.types[node.id],
+            frame_schema(node.schema),
+            self.dead,
+            self.fan(node.id),
+        )
+
+    @lower.register
+    def _repartition(self, node: RepartitionNode) -> FrameStep:
+        windowed = any(isinstance(c, AggregateNode) and c.window for c in self.plan.consumers(node.id))
+        writer = RepartitionWriter(
+            node.topic,
+            node.partitions,
+            self.context.partition,
+            node.keys,
+            node.schema.names,
+            encode_keys=_codec(node.schema, node.keys, windowed=False).encode_columns,
+            now_ms=self.context.now_ms,
+            outputs=self.outbox,
+        )
+        self.branch.writers.append(writer)
+        return group_step(node.id, node.keys, windowed, self.dead, writer.process)
+
+    @lower.register
+    def _aggregate(self, node: AggregateNode) -> FrameStep:
+        schema = schema_of_step(self.plan, node.input)
+        accumulators = Aggregation(node.aggregates)
+        late = LateBox(
+            late_topic(self.plan.app, node.table),
+            self.context.partition,
+            tuple(c for c in schema.names if c in needed_columns(self.plan, node.input)),
+            self.outbox,
+            self.context.now_ms,
+            lambda count: self.context.metrics.late.update({node.table: count}),
+        )
+        step = AggregateStep(
+            node.table,
+            node.keys,
+            node.window,
+            [compile_expr(c.argument, schema).alias(n) for n, c in accumulators.inputs if c.argument is not None],
+            accumulators=accumulators,
+            encoder=_codec(schema, node.keys, windowed=node.window is not None),
+            state=self.context.state,
+            late=late,
+            changed=lambda keys, states: self.pipeline.changed(node.table, keys, states),
+        )
+        self.branch.tables.append(step)
+        self._table_sinks(node)
+        return group_step(node.id, node.keys, node.window is not None, self.dead, step.process)
+
+    def _table_sinks(self, node: AggregateNode) -> None:
+        decoder = TableDecoder(self.plan, node.table)
+        for consumer in self.plan.consumers(node.id):
+            if isinstance(consumer, SinkNode):
+                encoder = self.encoders.of(consumer.topic)
+                sink = ChangeSink(node.keys, decoder, encoder, self.outbox)
+                self.pipeline.change_sinks.setdefault(node.table, []).append(sink.write)
+
+    @lower.register
+    def _sink(self, node: SinkNode) -> FrameStep:
+        encoder = self.encoders.of(node.topic)
+        return StreamSink(node.id, self.rows(node.input), encoder, self.outbox, self.dead).process
+
+    @lower.register
+    def _agent_step(self, node: AgentNode) -> FrameStep:
+        runner, rows = self._agent(node), self.rows(node.input)
+
+        def hand_over(frame: pl.DataFrame, batch: Batch) -> None:
+            self.pipeline.work.append((runner, rows.objects(frame, batch), frame[ROW].to_list(), batch))
+
+        return hand_over
+
+    def _agent(self, node: AgentNode) -> Any:
+        runner = build_agent(self, node)
+        self.pipeline.runners.append(runner)
+        return runner
+
+    # What steps share
+
+    def rows(self, step: str) -> RowBuilder:
+        """Return how row objects of a step's output are made."""
+        original = has_original_rows(self.plan, step)
+        schema = schema_of_step(self.plan, step)
+        return RowBuilder(schema.names, self.row_type(step), original)
+
+    def row_type(self, step: str) -> Any:
+        """Return the class of a step's rows: the Record of a topic or a map, else one made of its columns."""
+        node = self.plan.nodes[step]
+        while isinstance(node, FilterNode):
+            node = self.plan.nodes[node.input]
+        if isinstance(node, TopicNode | MapNode):
+            return self.plan.types.get(node.id)
+        fields = [(f.name, PYTHON_TYPES.get(f.type.kind, Any) | None) for f in schema_of_step(self.plan, node.id)]
+        return msgspec.defstruct("Row", fields, frozen=True, module=__name__)
+
+    def _dict_table(self, node: TableNode) -> DictTableState:
+        declared = self.plan.types[node.id]
+        return DictTableState(
+            node.table,
+            declared.key_type,
+            declared.value_type,
+            declared.default,
+            codec=KeyCodec((declared.key_type,)),
+            rows=self.context.state,
+            changed=lambda keys, states: self.pipeline.changed(node.table, keys, states),
+        )
+
+
+def _codec(schema: Schema, keys: tuple[str, ...], *, windowed: bool) -> KeyCodec:
+    kinds = [t.kind for k in keys if (t := schema.get(k)) is not None]
+    return KeyCodec(tuple(PYTHON_TYPES.get(kind, object) for kind in kinds), windowed)

@@ -1,0 +1,69 @@
+"""Message keys: how a declared key field becomes the bytes of a record's key, and the check of that claim.
+
+A `str` is its UTF-8 text, `bytes` are themselves, `int` and `bool` their JSON text: what producers in other languages
+write by default. A composite key (of a table's changes) is a JSON array.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from flows.brokers.base import Records
+from flows.errors import FlowsError
+from flows.operate.base import DeadLetters
+
+_STREAK = 100
+
+
+def encode_message_key(value: Any) -> bytes | None:
+    """Encode a key for the wire.
+
+    >>> encode_message_key("JFK"), encode_message_key(7), encode_message_key(("EWR", "SFO"))
+    (b'JFK', b'7', b'["EWR","SFO"]')
+    """
+    if value is None or isinstance(value, bytes):
+        return value
+    return value.encode() if isinstance(value, str) else msgspec.json.encode(value)
+
+
+class KeyClaim:
+    """Check that each record's key is the encoding of the declared key field.
+
+    A differing record is refused; when the first hundred of a partition differ, the producer cannot be keyed by the
+    field at all, and the task stops with the way out.
+    """
+
+    def __init__(self, topic: str, field: str, on_error: str) -> None:
+        self._topic, self._field, self._on_error = topic, field, on_error
+        self._proved = False
+        self._streak = 0
+
+    def wrong_rows(self, records: Records, objects: Sequence[Any], dead: DeadLetters) -> list[int]:
+        """Refuse the rows whose key differs and return their places."""
+        field = self._field
+        expected = [encode_message_key(getattr(o, field)) for o in objects]
+        if expected == records.keys:
+            self._proved = self._proved or bool(expected)
+            return []
+        wrong = [i for i, (want, got) in enumerate(zip(expected, records.keys, strict=True)) if want != got]
+        self._judge(len(expected), wrong)
+        for i in wrong:
+            dead.refuse(self._topic, records, i, self._reason(records.keys[i], expected[i]), on_error=self._on_error)
+        return wrong
+
+    def _reason(self, got: bytes | None, want: bytes | None) -> str:
+        return f"message key {got!r} is not the declared key field {self._field!r}, {want!r}"
+
+    def _judge(self, total: int, wrong: list[int]) -> None:
+        if self._proved or len(wrong) < total:
+            self._proved = True
+            return
+        self._streak += total
+        if self._streak >= _STREAK:
+            raise FlowsError(
+                f"topic {self._topic!r}: none of {self._streak} records is keyed by the declared key={self._field!r}",
+                fix="declare no key (group_by then repartitions), or key the producer by this field",
+            )

@@ -1,0 +1,33 @@
+"""Records for topics on their way to the commit."""
+
+from __future__ import annotations
+
+from flows.brokers.base import Headers, Outgoing, TopicPartition
+
+
+class Outbox:
+    """Gather a task's outputs by partition until its next commit."""
+
+    def __init__(self) -> None:
+        self._out: dict[TopicPartition, Outgoing] = {}
+
+    def append(
+        self, topic: str, partition: int, key: bytes | None, value: bytes | None, timestamp: int, headers: Headers = ()
+    ) -> None:
+        """Add one record."""
+        self.of(TopicPartition(topic, partition)).append(key, value, timestamp, headers)
+
+    def of(self, tp: TopicPartition) -> Outgoing:
+        """Return what waits for a partition, to add to it in bulk."""
+        found = self._out.get(tp)
+        if found is None:
+            found = self._out[tp] = Outgoing()
+        return found
+
+    def take(self) -> dict[TopicPartition, Outgoing]:
+        """Hand over all and begin anew."""
+        out, self._out = self._out, {}
+        return out
+
+    def __len__(self) -> int:
+        return sum(map(len, self._out.values()))

@@ -1,0 +1,257 @@
+"""Running agents: one coroutine per agent and task, fed in chunks, retried from a savepoint when it fails."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Protocol
+from zlib import crc32
+
+import msgspec
+
+from dsl.context import TableAccess, current
+from flows.brokers.base import Headers
+from flows.errors import AgentError, FlowsError
+from flows.operate.agent_input import AgentInput, Event, as_records
+from flows.operate.agent_stream import AgentStream
+from flows.operate.base import Batch, DeadLetters
+from flows.operate.dict_table import DictTableState, Savepoint
+
+Output = tuple[str, int, bytes | None, bytes | None, int, Headers]
+
+
+class OutputEncoder(Protocol):
+    """Turns a value for a topic into a record; raises for what the topic cannot carry."""
+
+    def encode(
+        self,
+        topic: str,
+        value: Any,
+        key: Any,
+        timestamp: float | None,
+        partition: int | None,
+        headers: dict[str, bytes] | None,
+    ) -> Output: ...
+
+
+class AgentSpec(msgspec.Struct, kw_only=True):
+    """What the compiler knows of an agent."""
+
+    step: str
+    function: Callable[..., Any]
+    sinks: tuple[str, ...]
+    concurrency: int
+    on_error: str
+    retries: int
+    key_field: str | None
+    columns: dict[str, Any] | None
+    value_type: Any
+    tables: dict[str, DictTableState]
+    encoder: OutputEncoder
+    emit: Callable[[Output], None]
+    dead: DeadLetters
+    backoff: Callable[[int], Awaitable[None]]
+
+
+class AgentInstance:
+    """One coroutine of an agent, its input and its savepoint. It is the runtime that the agent's code sees."""
+
+    def __init__(self, spec: AgentSpec) -> None:
+        self._spec, self.name, self.columns = spec, spec.step, spec.columns
+        self.input = AgentInput(spec.key_field)
+        self.savepoint = Savepoint(spec.tables)
+        self.tables: dict[str, TableAccess] = dict(self.savepoint.tables)
+        self.outputs: list[Output] = []
+        self.failures = 0
+        self._more: asyncio.Future[bool] | None = None
+        self._resting: asyncio.Future[None] | None = None
+        self._resumed_for_data = False
+        self._task: asyncio.Task[None] | None = None
+
+    # The task's side.
+
+    def start(self) -> None:
+        """Start the coroutine; it rests as soon as it asks for its first record."""
+        context = contextvars.copy_context()
+        context.run(current.set, self)
+        self._resting = asyncio.get_running_loop().create_future()
+        self._task = asyncio.create_task(self._run(), name=f"agent {self.name}", context=context)
+        self._task.add_done_callback(self._ended)
+
+    def give(self, values: Sequence[Any], rows: Sequence[int], batch: Batch) -> None:
+        """Hand over a chunk; `rest` returns when it is finished."""
+        self.input.give(values, rows, batch)
+        self._wake(True)
+
+    @property
+    def busy(self) -> bool:
+        """Tell whether the agent has yet to ask for its next record."""
+        return self._resting is not None and not self._resting.done()
+
+    async def rest(self) -> None:
+        """Wait until the agent has asked for its next record; raises what ended it."""
+        if self._resting is not None:
+            await asyncio.shield(self._resting)
+
+    async def stop(self) -> None:
+        """End the coroutine where it stands."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+            if self._resting is not None and not self._resting.done():
+                self._resting.cancel()
+
+    def _wake(self, has_data: bool) -> None:
+        if self._more is not None and not self._more.done():
+            self._resting = asyncio.get_running_loop().create_future()
+            self._more.set_result(has_data)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if self._resting is None or self._resting.done():
+            self._resting = task.get_loop().create_future()
+        if task.cancelled():
+            self._resting.cancel()
+        else:
+            self._resting.set_exception(task.exception() or AgentError(f"agent {self.name!r} ended"))
+            self._resting.exception()  # whoever rests next sees it; nobody need
+
+    # The agent's side.
+
+    async def more(self, deadline: float | None = None) -> bool:
+        """Rest until there are records (True) or the loop's clock reaches `deadline` (False)."""
+        loop = asyncio.get_running_loop()
+        self._more = loop.create_future()
+        if self._resting is not None and not self._resting.done():
+            self._resting.set_result(None)
+        timer = None if deadline is None else loop.call_at(deadline, self._wake, False)
+        try:
+            return await self._more
+        finally:
+            self._more = None
+            if timer is not None:
+                timer.cancel()
+
+    def finish(self) -> None:
+        """Keep what the agent did with the record in hand."""
+        self.savepoint.keep()
+        for output in self.outputs:
+            self._spec.emit(output)
+        self.outputs.clear()
+        self.failures = 0
+
+    async def send(
+        self,
+        topic: Any,
+        value: Any,
+        key: Any,
+        timestamp: float | None,
+        partition: int | None,
+        headers: dict[str, bytes] | None,
+    ) -> None:
+        """Write to a topic with the task's next commit; without a timestamp, with that of the record in hand."""
+        timestamp = self.input.time_in_hand() if timestamp is None else timestamp
+        self.outputs.append(self._spec.encoder.encode(topic.name, value, key, timestamp, partition, headers))
+
+    async def _run(self) -> None:
+        while True:
+            before = (self.input.done, len(self.input.taken), self.input.end)
+            try:
+                await self._invoke()
+            except Exception as error:  # noqa: BLE001  (the person's function may raise anything)
+                await self._failed(error)
+                continue
+            self.finish()
+            self.input.finish()
+            if before == (self.input.done, len(self.input.taken), self.input.end):
+                raise AgentError(
+                    f"agent {self.name!r} returned without reading a record",
+                    fix="iterate over its stream: async for value in stream",
+                )
+
+    async def _invoke(self) -> None:
+        running = self._spec.function(AgentStream(self))
+        if hasattr(running, "__aiter__"):
+            async for value in running:
+                time = self.input.time_in_hand()
+                for topic in self._spec.sinks:
+                    self.outputs.append(self._spec.encoder.encode(topic, value, None, time, None, None))
+        else:
+            await running
+
+    async def _failed(self, error: Exception) -> None:
+        """Take back what the record did; retry it after a pause, or give it up."""
+        self.savepoint.roll_back()
+        self.outputs.clear()
+        held = self.input.held()
+        self.input.take_back()
+        self.failures += 1
+        if self.failures <= self._spec.retries:
+            await self._spec.backoff(self.failures)
+            return
+        if not held or (isinstance(error, FlowsError) and not isinstance(error, AgentError)):
+            raise AgentError(f"agent {self.name!r} fails: {type(error).__name__}: {error}") from error
+        reason = f"{type(error).__name__}: {error} ({self.failures} attempts)"
+        for event in held:
+            self._spec.dead.refuse(self.name, as_records(event), 0, reason, on_error=self._spec.on_error)
+        self.input.drop_failed(held)
+        self.failures = 0
+
+
+class AgentRunner:
+    """An agent in a task: its instances share the records by key."""
+
+    def __init__(self, spec: AgentSpec) -> None:
+        self.spec = spec
+        self.instances = [AgentInstance(spec) for _ in range(spec.concurrency)]
+
+    async def start(self) -> None:
+        """Start the coroutines and wait until each asks for a record."""
+        for instance in self.instances:
+            instance.start()
+        await self.rest()
+
+    async def run(self, values: Sequence[Any], rows: Sequence[int], batch: Batch) -> None:
+        """Let the agent work through a chunk."""
+        await self.rest()
+        if len(self.instances) == 1:
+            self.instances[0].give(values, rows, batch)
+        else:
+            self._share(values, rows, batch)
+        await self.rest()
+
+    @property
+    def busy(self) -> bool:
+        """Tell whether an instance has a record in hand."""
+        return any(i.busy for i in self.instances)
+
+    async def rest(self) -> None:
+        """Wait until every instance has asked for its next record."""
+        for instance in self.instances:
+            await instance.rest()
+        while self.busy:  # one whose `take` ran out of patience while another was awaited
+            for instance in self.instances:
+                await instance.rest()
+
+    async def stop(self) -> None:
+        await asyncio.gather(*(i.stop() for i in self.instances))
+
+    def _share(self, values: Sequence[Any], rows: Sequence[int], batch: Batch) -> None:
+        count = len(self.instances)
+        shares: list[list[int]] = [[] for _ in range(count)]
+        keys = batch.records.keys
+        for i, row in enumerate(rows):
+            shares[crc32(keys[row] or b"") % count].append(i)
+        for instance, share in zip(self.instances, shares, strict=True):
+            if share:
+                instance.give([values[i] for i in share], [rows[i] for i in share], batch)
+
+    def taken(self) -> list[Event]:
+        """Return what undelivered `take`s hold."""
+        return [event for i in self.instances for event in i.input.taken]
+
+    def restore_taken(self, events: list[Event]) -> None:
+        """Put back what `take`s held when the task was last committed; before `start`."""
+        for event in events:
+            share = crc32(event.raw[0] or b"") % len(self.instances) if len(self.instances) > 1 else 0
+            self.instances[share].input.taken.append(event)

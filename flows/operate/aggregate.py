@@ -1,0 +1,199 @@
+"""Declared tables: rows become partial aggregates at once, and meet the stored state once a commit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Protocol
+
+import polars as pl
+
+from dsl.window import Window
+from flows.operate.base import NO_TIME, OFFSET, PARTITION, TIME, WATERMARK, Batch
+from flows.operate.windows import PANE, WINDOW, WindowAssigner
+
+BEGINNING = -(1 << 62)
+"""Before all event times, in microseconds."""
+
+OPEN = ".open"
+"""Suffix of the store table that holds the windows of an `emit="close"` table until they close."""
+
+
+class KeyEncoder(Protocol):
+    """The canonical key bytes of a table."""
+
+    def encode_columns(self, columns: Sequence[list[Any]], windows: list[int] | None) -> list[bytes]: ...
+
+    def window_range(self, start: int, end: int) -> tuple[bytes, bytes]:
+        """Return the byte range of the windows that begin in `[start, end)`."""
+
+
+class Accumulators(Protocol):
+    """The mergeable states of a table's aggregates."""
+
+    @property
+    def needs_order(self) -> bool:
+        """Tell whether `partial` needs the columns `$partition` and `$offset`."""
+
+    def partial(self, frame: pl.DataFrame, by: list[str]) -> pl.DataFrame: ...
+
+    def gather(self, partials: list[pl.DataFrame], by: list[str]) -> pl.DataFrame: ...
+
+    def merge(self, stored: Sequence[bytes | None], gathered: pl.DataFrame) -> list[bytes]: ...
+
+
+class TaskTables(Protocol):
+    """The task's state as an operator sees it: committed rows, and the commit that is being made."""
+
+    def get_many(self, table: str, keys: list[bytes]) -> list[bytes | None]: ...
+
+    def stage(self, table: str, keys: list[bytes], values: Sequence[bytes | None]) -> None: ...
+
+    def stage_range_delete(self, table: str, start: bytes, end: bytes, keys: Sequence[bytes] | None) -> object: ...
+
+    def scan(self, table: str, start: bytes, end: bytes, *, uncommitted: bool) -> Iterator[tuple[bytes, bytes]]: ...
+
+
+class LateRows(Protocol):
+    """Where late rows go."""
+
+    def add(self, rows: pl.DataFrame, batch: Batch) -> None: ...
+
+
+Changed = Callable[[list[bytes], Sequence[bytes | None]], None]
+"""Told, at each commit, which rows of the table changed to what (None: removed)."""
+
+
+class AggregateStep:
+    """One declared table in one task.
+
+    Only terminal tables are built so: nothing in the task reads them between commits.
+    """
+
+    def __init__(
+        self,
+        table: str,
+        keys: tuple[str, ...],
+        window: Window | None,
+        arguments: list[pl.Expr],
+        *,
+        accumulators: Accumulators,
+        encoder: KeyEncoder,
+        state: TaskTables,
+        late: LateRows,
+        changed: Changed,
+    ) -> None:
+        self.table, self.window = table, window
+        self._keys, self._arguments = keys, arguments
+        self._accumulators, self._encoder, self._state = accumulators, encoder, state
+        self._late, self._changed = late, changed
+        self._by = [*keys, WINDOW] if window else list(keys)
+        self._assigner = WindowAssigner(window) if window else None
+        order = [PARTITION, OFFSET] if accumulators.needs_order else []
+        self._needed = [*map(pl.col, keys), pl.col(TIME), pl.col(WATERMARK), *map(pl.col, order), *arguments]
+        self._partials: list[pl.DataFrame] = []
+        self._waiting = 0
+        self._closed: int | None = None
+        self._expired: int | None = None
+        self.floor = NO_TIME
+
+    def process(self, frame: pl.DataFrame, batch: Batch) -> None:
+        """Sum up a batch's rows by key and window."""
+        if self.emits_on_close and self.floor != NO_TIME:
+            frame = frame.with_columns(pl.max_horizontal(WATERMARK, pl.lit(self.floor)).alias(WATERMARK))
+        rows = frame.select(self._needed)
+        if self._assigner is None:
+            self._keep(self._accumulators.partial(_with_time(rows), self._by))
+        elif self._assigner.nothing_late(rows):
+            panes = self._accumulators.partial(rows.with_columns(self._assigner.pane()), [*self._keys, PANE])
+            self._keep(self._assigner.spread(panes))
+        else:
+            self._process_carefully(frame, batch, self._assigner)
+
+    def _process_carefully(self, frame: pl.DataFrame, batch: Batch, assigner: WindowAssigner) -> None:
+        in_time, late = assigner.assign(frame.with_columns(self._arguments))
+        if late.height:
+            self._late.add(late, batch)
+        if in_time.height:
+            self._keep(self._accumulators.partial(in_time, self._by))
+
+    def _keep(self, partial: pl.DataFrame) -> None:
+        self._partials.append(partial)
+        self._waiting += partial.height
+
+    @property
+    def waiting(self) -> int:
+        """The partial rows that wait for the commit."""
+        return self._waiting
+
+    def flush(self, watermark: int) -> None:
+        """Merge the partials into the state (step 2 of the commit); close and expire windows by the stream time.
+
+        `floor` is how far silence has moved time: it closes windows of `emit="close"` tables, and records that come
+        for them afterwards are late.
+        """
+        table = self.table + OPEN if self.emits_on_close else self.table
+        if self._partials:
+            self._merge(table)
+        if self.emits_on_close:
+            self._close(max(watermark, self.floor))
+        if self.window is not None and self.window.retention is not None:
+            self._expire(self.window, self.window.retention, watermark)
+
+    @property
+    def emits_on_close(self) -> bool:
+        """Tell whether windows wait for their end before readers see them."""
+        return self.window is not None and self.window.emit == "close"
+
+    def _merge(self, table: str) -> None:
+        gathered = self._accumulators.gather(self._partials, self._by)
+        self._partials, self._waiting = [], 0
+        windows = gathered[WINDOW].to_list() if self.window else None
+        keys = self._encoder.encode_columns([gathered[k].to_list() for k in self._keys], windows)
+        states = self._accumulators.merge(self._state.get_many(table, keys), gathered)
+        self._state.stage(table, keys, states)
+        if table == self.table:
+            self._changed(keys, states)
+
+    def _close(self, watermark: int) -> None:
+        """Move the windows that can no longer change to the table that readers see."""
+        assert self.window is not None
+        bound = watermark - self.window.size - self.window.grace + 1
+        if self._closed is not None and bound <= self._closed:
+            return
+        if bound <= BEGINNING:
+            return
+        start, end = self._encoder.window_range(BEGINNING, bound)
+        rows = list(self._state.scan(self.table + OPEN, start, end, uncommitted=True))
+        self._closed = bound
+        if rows:
+            keys, states = [k for k, _ in rows], [v for _, v in rows]
+            self._state.stage(self.table + OPEN, keys, [None] * len(keys))
+            self._state.stage(self.table, keys, states)
+            self._changed(keys, states)
+
+    def would_close(self, watermark: int) -> bool:
+        """Tell whether a stream time would close a window that is open now."""
+        if not self.emits_on_close or self.window is None:
+            return False
+        bound = watermark - self.window.size - self.window.grace + 1
+        if bound <= BEGINNING:
+            return False
+        start, end = self._encoder.window_range(BEGINNING, bound)
+        return next(self._state.scan(self.table + OPEN, start, end, uncommitted=True), None) is not None
+
+    def _expire(self, window: Window, retention: int, watermark: int) -> None:
+        """Remove the windows past their retention, with a tombstone each."""
+        bound = (watermark - window.size - retention) // window.step * window.step
+        if bound <= (self._expired or BEGINNING):
+            return
+        start, end = self._encoder.window_range(self._expired or BEGINNING, bound + 1)
+        keys = [key for key, _ in self._state.scan(self.table, start, end, uncommitted=True)]
+        self._expired = bound
+        if keys:
+            self._state.stage_range_delete(self.table, start, end, keys)
+            self._changed(keys, [None] * len(keys))
+
+
+def _with_time(rows: pl.DataFrame) -> pl.DataFrame:
+    """Give rows without an event time the stream time: a table without windows takes them all the same."""
+    return rows.with_columns(pl.coalesce(TIME, WATERMARK))

@@ -1,0 +1,97 @@
+"""Steps without memory: filter, projection, and Python functions over rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import polars as pl
+
+from flows.operate.base import META, ROW, Batch, DeadLetters, FrameStep
+from flows.operate.group_keys import refuse_unkeyed
+
+
+def filter_step(predicate: pl.Expr, then: FrameStep) -> FrameStep:
+    """Pass on the rows for which the predicate is true."""
+
+    def run(frame: pl.DataFrame, batch: Batch) -> None:
+        kept = frame.filter(predicate)
+        if kept.height:
+            then(kept, batch)
+
+    return run
+
+
+def project_step(columns: list[pl.Expr], keep_rest: bool, then: FrameStep) -> FrameStep:
+    """Compute columns and pass them on, with the rest of the row or instead of it."""
+    meta = [pl.col(name) for name in META]
+
+    def run(frame: pl.DataFrame, batch: Batch) -> None:
+        then(frame.with_columns(columns) if keep_rest else frame.select([*columns, *meta]), batch)
+
+    return run
+
+
+class RowBuilder:
+    """Make row objects of frame rows: the batch's own objects where no step changed the columns."""
+
+    def __init__(self, fields: tuple[str, ...], type_: type[msgspec.Struct], original: bool) -> None:
+        self._fields, self._type, self._original = fields, type_, original
+
+    def objects(self, frame: pl.DataFrame, batch: Batch) -> list[Any]:
+        if self._original and batch.objects is not None:
+            objects = batch.objects
+            if frame.height == len(objects):
+                return list(objects)
+            return [objects[i] for i in frame[ROW].to_list()]
+        build = self._type
+        return [build(*row) for row in zip(*(frame[f].to_list() for f in self._fields), strict=True)]
+
+
+def map_step(
+    step: str,
+    function: Callable[[Any], Any],
+    rows: RowBuilder,
+    out: type[msgspec.Struct],
+    columns: dict[str, Any],
+    dead: DeadLetters,
+    then: FrameStep,
+) -> FrameStep:
+    """Call a function for each row; what raises or returns another type is refused, None drops the row."""
+
+    def run(frame: pl.DataFrame, batch: Batch) -> None:
+        kept: list[int] = []
+        results: list[Any] = []
+        for place, (row, value) in enumerate(zip(frame[ROW].to_list(), rows.objects(frame, batch), strict=True)):
+            try:
+                result = function(value)
+            except Exception as error:  # noqa: BLE001  (the person's function may raise anything)
+                dead.refuse(step, batch.records, row, f"{type(error).__name__}: {error}")
+                continue
+            if result is None:
+                continue
+            if not isinstance(result, out):
+                reason = f"returned {type(result).__name__}, expected {out.__name__} or None"
+                dead.refuse(step, batch.records, row, reason)
+                continue
+            kept.append(place)
+            results.append(result)
+        if kept:
+            mapped = [pl.Series(n, [getattr(r, n) for r in results], dtype=t) for n, t in columns.items()]
+            meta = frame.select(META)
+            meta = meta if len(kept) == frame.height else meta[kept]
+            then(pl.DataFrame([*mapped, *meta.get_columns()]), batch)
+
+    return run
+
+
+def group_step(step: str, keys: tuple[str, ...], needs_time: bool, dead: DeadLetters, then: FrameStep) -> FrameStep:
+    """Pass on the rows that can be grouped; the others are refused."""
+
+    def run(frame: pl.DataFrame, batch: Batch) -> None:
+        kept = refuse_unkeyed(step, frame, batch, keys, needs_time, dead)
+        if kept.height:
+            then(kept, batch)
+
+    return run

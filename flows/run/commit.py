@@ -1,0 +1,156 @@
+"""The commit of a task: outputs, changelog and positions in one broker transaction, then the state."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+
+import msgspec
+
+from dsl.plan.fingerprint import describe
+from flows.brokers.base import Committed, Outgoing, Producer, TopicPartition, Transaction
+from flows.compile.names import changelog
+from flows.compile.pipeline import Pipeline
+from flows.errors import BrokerUnavailable
+from flows.operate.base import NO_TIME
+from flows.query.base import Change
+from flows.run.environment import Environment
+from flows.run.taken import TakenRows
+from flows.state.keys import RESERVED_PREFIX
+from flows.state.task_state import TaskState
+
+log = logging.getLogger("flows.commit")
+
+FINGERPRINT = RESERVED_PREFIX + b"fingerprint"
+_RETRY = (0.05, 2.0)
+_array = msgspec.msgpack.Decoder(list[Any]).decode
+
+
+class Committer:
+    """Carry out the commits of one task."""
+
+    def __init__(
+        self,
+        env: Environment,
+        task_id: str,
+        partition: int,
+        pipeline: Pipeline,
+        state: TaskState,
+        producer: Producer,
+        tables: dict[str, str],
+        taken: TakenRows,
+    ) -> None:
+        self._env, self._task_id, self._partition = env, task_id, partition
+        self._pipeline, self._state, self._producer = pipeline, state, producer
+        self._tables, self._taken = tables, taken
+        self._fingerprints: dict[str, bytes] = {}
+        self._committed: dict[TopicPartition, Committed] = {}
+        self._metrics = pipeline.metrics
+
+    def begin(self, committed: dict[TopicPartition, Committed], unmarked: set[str]) -> None:
+        """Learn what was committed before, and which tables' changelogs lack their fingerprint."""
+        self._committed = dict(committed)
+        declared = self._env.plan.table_nodes()
+        for table in unmarked:
+            if self._tables[table] in declared:
+                self._fingerprints[table] = describe(self._env.plan, self._tables[table]).encode()
+
+    async def commit(self, positions: dict[TopicPartition, int]) -> None:
+        """Commit what was processed up to `positions`.
+
+        1. Every operator has finished the batch: each agent has asked for its next record.
+        2. Memtables merge into the task's uncommitted write cache.
+        3. One broker transaction takes outputs, changelog records and input offsets.
+        4. The transaction commits.
+        5. The committed write cache takes the rows with the changelog positions; RocksDB follows in one write batch.
+        6. The live view and the metrics learn of the changed rows.
+
+        Raises `Fenced` and `OutcomeUnknown`: the task must then be given up or recovered from the broker's state.
+        While the broker is unavailable nothing was applied, and the same transaction is tried again.
+        """
+        env, metrics = self._env, self._metrics
+        # 1
+        await self._pipeline.rest()
+        env.probe("commit 1")
+        # 2: from here to the transaction nothing else runs, so that no agent writes between
+        metrics.begin()
+        self._pipeline.flush()
+        self._taken.stage()
+        metrics.lap("state")
+        env.probe("commit 2")
+        # 3
+        transaction, changelogs = self._transaction(positions)
+        changes = self._pipeline.take_changes()
+        metrics.lap("changelog")
+        env.probe("commit 3")
+        # 4
+        if transaction.outputs or transaction.offsets:
+            ends = await self._apply(transaction)
+            metrics.begin()
+            env.probe("commit 4")
+            # 5
+            self._state.promote({table: ends[tp] for table, tp in changelogs.items()})
+            self._committed.update(transaction.offsets)
+            self._fingerprints.clear()
+            env.probe("commit 5")
+            # 6
+            metrics.commits += 1
+            metrics.lap("commit")
+            self._publish(changes)
+            metrics.lap("live")
+            env.probe("commit 6")
+
+    def _transaction(self, positions: dict[TopicPartition, int]) -> tuple[Transaction, dict[str, TopicPartition]]:
+        env, now = self._env, int(self._env.clock.now() * 1000)
+        outputs = self._pipeline.outputs()
+        changelogs: dict[str, TopicPartition] = {}
+        for table in self._state.staged_tables():
+            rows = self._state.staged(table)
+            if rows:
+                tp = changelogs[table] = TopicPartition(changelog(env.plan.app, table), self._partition)
+                outputs[tp] = Outgoing(list(rows), list(rows.values()), [now] * len(rows))
+        for table, fingerprint in self._fingerprints.items():
+            tp = changelogs.setdefault(table, TopicPartition(changelog(env.plan.app, table), self._partition))
+            outputs.setdefault(tp, Outgoing()).append(FINGERPRINT, fingerprint, now)
+        return Transaction(group=env.group, outputs=outputs, offsets=self._offsets(positions)), changelogs
+
+    def _offsets(self, positions: dict[TopicPartition, int]) -> dict[TopicPartition, Committed]:
+        new = {}
+        for tp, branch in self._pipeline.branches.items():
+            mark = branch.source.watermark
+            fresh = mark.time == NO_TIME and not mark.producers and not mark.idle
+            committed = Committed(positions[tp], "" if fresh else mark.encode())
+            if self._committed.get(tp, Committed(0)) != committed:
+                new[tp] = committed
+        return new
+
+    async def _apply(self, transaction: Transaction) -> dict[TopicPartition, int]:
+        attempt = 0
+        while True:
+            try:
+                return await self._producer.commit(transaction)
+            except BrokerUnavailable as error:
+                attempt += 1
+                if attempt == 1:
+                    log.warning("task %s cannot commit, tries again: %s", self._task_id, error)
+                self._env.metrics.trouble(f"task {self._task_id}: {error}")
+                await asyncio.sleep(min(_RETRY[0] * 2**attempt, _RETRY[1]))
+
+    def _publish(self, changes: dict[str, dict[bytes, bytes | None]]) -> None:
+        for table, rows in changes.items():
+            if self._env.hub.wanted(table):
+                decoder = self._env.decoders[table]
+                live = [(k, v) for k, v in rows.items() if v is not None]
+                found = dict(zip((k for k, _ in live), decoder.rows(live), strict=True))
+                timed = decoder.info.kind == "declared"
+                told = [
+                    Change(key=decoder.key(k), row=found.get(k), timestamp=_time(v) if timed else None)
+                    for k, v in rows.items()
+                ]
+                self._env.hub.publish(table, told)
+
+
+def _time(state: bytes | None) -> float | None:
+    """Return the largest event time of an aggregate state, in seconds: the first element of its array."""
+    return None if state is None else float(_array(state)[0]) / 1_000_000

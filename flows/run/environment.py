@@ -1,0 +1,58 @@
+"""What tasks share in a worker."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+import msgspec
+
+from dsl.plan.graph import Plan
+from flows.brokers.base import Broker
+from flows.clock import Clock
+from flows.compile.tables import TableDecoder
+from flows.metrics import WorkerMetrics
+from flows.query.base import Change
+from flows.state.base import Store
+from flows.state.restore import Progress
+
+Probe = Callable[[str], None]
+"""Called at each numbered step of a protocol; tests raise there to crash the task."""
+
+
+def no_probe(step: str) -> None:
+    """Do nothing at a step."""
+
+
+class Changes(Protocol):
+    """Who wants to know of committed changes."""
+
+    def wanted(self, table: str) -> bool: ...
+
+    def publish(self, table: str, changes: list[Change]) -> None: ...
+
+
+class Environment(msgspec.Struct, kw_only=True):
+    """The surroundings of a worker's tasks; times in seconds."""
+
+    plan: Plan
+    broker: Broker
+    clock: Clock
+    metrics: WorkerMetrics
+    hub: Changes
+    decoders: dict[str, TableDecoder]
+    open_store: Callable[[str], Store]
+    progress: Progress
+    backoff: Callable[[int], Awaitable[None]]
+    commit_interval: float = 0.05
+    commit_rows: int = 20_000
+    chunk: int = 4096
+    fetch_records: int = 20_000
+    idle_after: float = 5.0
+    max_ahead: float = 3600.0
+    probe: Probe = no_probe
+
+    @property
+    def group(self) -> str:
+        """The consumer group: the app's id."""
+        return self.plan.app

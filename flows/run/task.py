@@ -1,0 +1,287 @@
+"""A task: one partition of one sub-topology, with its inputs, its state and its commit."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from time import perf_counter
+
+from dsl.plan.fingerprint import Descriptor, describe, differences
+from dsl.plan.graph import SubTopology
+from dsl.plan.nodes import RepartitionNode
+from flows.brokers.base import Producer, Reader, Records, TopicPartition
+from flows.compile.context import TaskContext
+from flows.compile.names import changelog, store_tables
+from flows.compile.pipeline import Pipeline
+from flows.compile.task import compile_task
+from flows.errors import IncompatibleState, StateError
+from flows.operate.base import NO_TIME
+from flows.run.commit import Committer
+from flows.run.environment import Environment
+from flows.run.idle import Silence
+from flows.run.inputs import InputOrder
+from flows.run.taken import TakenRows
+from flows.run.ticks import run_due_timers
+from flows.source.watermarks import decode_watermark
+from flows.state.restore import restore
+from flows.state.task_state import TaskState
+
+log = logging.getLogger("flows.task")
+
+_SLOW, _QUICK = 0.02, 0.005
+_FLUSH_RETRY = 1.0
+
+
+class Task:
+    """Read, process and commit; everything that belongs to the task and to nothing else.
+
+    `position` per input is what was processed; `committed` follows with each commit.
+    """
+
+    def __init__(self, env: Environment, part: SubTopology, partition: int) -> None:
+        self.env, self.part, self.partition = env, part, partition
+        self.id = f"{part.name}/{partition}"
+        self.metrics = env.metrics.task(self.id)
+        self.positions: dict[TopicPartition, int] = {}
+        self.at_end = False
+        self.ready = False
+        self.state: TaskState | None = None
+        self.pipeline: Pipeline | None = None
+        self._producer: Producer | None = None
+        self._reader: Reader | None = None
+        self._silence: dict[TopicPartition, Silence] = {}
+        self._uncommitted_since: float | None = None
+        self._chunk = env.chunk
+        self._flushing: asyncio.Task[None] | None = None
+        self._flush_failed_at: float | None = None
+        self.hold_commits = False
+
+    async def start(self) -> None:
+        """Take the task over.
+
+        1. A new producer of the task's transactional id fences whoever held the task before.
+        2. Read the committed offsets.
+        3. Open the store.
+        4. Restore it from the changelogs until position ≥ end, and check the fingerprints.
+        5. Build the pipeline with the stream times and pending elements that were committed.
+        6. Seek the reader to the committed offsets and start the agents.
+        """
+        env = self.env
+        inputs = [TopicPartition(topic, self.partition) for topic in self.part.inputs]
+        # 1
+        self._producer = await env.broker.producer(f"{env.plan.app}.{self.id}")
+        env.probe("start 1")
+        # 2
+        committed = dict(await env.broker.committed(env.group, inputs))
+        starts = await env.broker.start_offsets([tp for tp in inputs if tp not in committed])
+        env.probe("start 2")
+        # 3
+        tables = store_tables(env.plan, self.part)
+        store = await asyncio.to_thread(env.open_store, self.id)
+        for table in tables:
+            store.create_table(table)
+        self.state = TaskState(store)
+        env.probe("start 3")
+        # 4
+        changelogs = {t: TopicPartition(changelog(env.plan.app, t), self.partition) for t in tables}
+        found = await restore(store, env.broker, changelogs, env.progress, clock=env.clock)
+        self._check_fingerprints(tables, found)
+        env.probe("start 4")
+        # 5
+        self.pipeline = compile_task(self._context(self.state))
+        for tp in inputs:
+            branch = self.pipeline.branches[tp]
+            branch.source.watermark = mark = decode_watermark(committed[tp].metadata if tp in committed else "")
+            branch.marked = (mark.time, mark.idle) if tp in committed else (NO_TIME, False)
+            for step in branch.tables:
+                step.floor = mark.advanced
+            self._silence[tp] = Silence(branch, env.idle_after)
+        taken = TakenRows(self.pipeline, self.state)
+        taken.restore()
+        self._committer = Committer(
+            env, self.id, self.partition, self.pipeline, self.state, self._producer, tables, taken
+        )
+        self._committer.begin(committed, {t for t in tables if t not in found})
+        env.probe("start 5")
+        # 6
+        self.positions = {tp: committed[tp].offset if tp in committed else starts[tp] for tp in inputs}
+        self._reader = env.broker.reader(self.positions)
+        self._order = InputOrder(self._reader, env.broker, self.pipeline, inputs)
+        await self.pipeline.start()
+        self.ready = True
+        env.probe("start 6")
+
+    def _context(self, state: TaskState) -> TaskContext:
+        env = self.env
+        return TaskContext(
+            plan=env.plan,
+            part=self.part,
+            partition=self.partition,
+            state=state,
+            clock=env.clock,
+            metrics=self.metrics,
+            max_ahead=env.max_ahead,
+            max_record_bytes=env.broker.max_record_bytes,
+            backoff=env.backoff,
+        )
+
+    def _check_fingerprints(self, tables: Mapping[str, str], found: Mapping[str, bytes]) -> None:
+        declared = self.env.plan.table_nodes()
+        for table, name in tables.items():
+            if table not in found or name not in declared:
+                continue
+            wrong = differences(Descriptor.decode(found[table]), describe(self.env.plan, name))
+            if wrong:
+                raise IncompatibleState(
+                    f"table {name!r} was stored by another plan: {'; '.join(wrong)}",
+                    fix="rename the table, or give the app a new data folder or broker to start anew",
+                )
+
+    async def step(self, timeout: float) -> bool:
+        """Fetch for up to `timeout` seconds and process what came, committing when due; tell whether anything came."""
+        assert self._reader is not None
+        pipeline = self.pipeline
+        assert pipeline is not None
+        begun = perf_counter()
+        fetched = await self._order.fetch(
+            self.env.fetch_records, 0.0 if self._uncommitted_since is not None else timeout
+        )
+        if fetched:
+            self.metrics.seconds["fetch"] += perf_counter() - begun
+        self.at_end = not fetched and not self._order.blocked
+        for records in fetched:
+            self._silence[records.tp].broken()
+            rest: Records | None = records
+            while rest is not None:
+                part, rest = rest.split(self._chunk)
+                await self._process(pipeline, part)
+                if self._commit_is_due():
+                    await self.commit()
+                else:
+                    await asyncio.sleep(0)
+        if self.at_end and self._uncommitted_since is not None and not self.hold_commits:
+            await self.commit()
+        return bool(fetched)
+
+    async def _process(self, pipeline: Pipeline, records: Records) -> None:
+        begun = perf_counter()
+        if self._uncommitted_since is None:
+            self._uncommitted_since = self.env.clock.monotonic()
+        await pipeline.process(records)
+        self.positions[records.tp] = records.next_offset
+        if pipeline.runners:
+            self._fit_chunk(perf_counter() - begun, len(records))
+
+    def _fit_chunk(self, seconds: float, records: int) -> None:
+        """Give slow agents few records at a time, so that what is done is committed soon."""
+        if seconds > self.env.commit_interval:
+            self._chunk = max(1, min(self._chunk, records) // 2)
+        elif seconds < _QUICK and records >= self._chunk:
+            self._chunk = min(self.env.chunk, self._chunk * 2)
+
+    def _commit_is_due(self) -> bool:
+        since = self._uncommitted_since
+        if since is None or self.pipeline is None or self.hold_commits:
+            return False
+        overdue = self.env.clock.monotonic() - since >= self.env.commit_interval
+        return overdue or self.pipeline.waiting >= self.env.commit_rows
+
+    async def tick(self) -> None:
+        """Do what time asks for: timers, silence, `take`s that ran out of patience, the way to the store."""
+        pipeline = self.pipeline
+        assert pipeline is not None
+        now = self.env.clock.monotonic()
+        changed = await run_due_timers(pipeline, now)
+        if self.at_end:
+            for silence in self._silence.values():
+                changed = silence.observe(now) or changed
+        if changed or len(pipeline.outbox) or pipeline.waiting:
+            await self.commit()
+
+    async def commit(self) -> None:
+        """Commit all that is processed, then bring the state's cache to the store when that is due."""
+        assert self.state is not None
+        await self._committer.commit(self.positions)
+        self._uncommitted_since = None
+        if self.state.needs_flush(self.env.clock.monotonic()):
+            self._flush_in_background()
+        if self.state.full() and self._flushing is not None:
+            await asyncio.wait([self._flushing])
+        await asyncio.sleep(0)
+
+    def _flush_in_background(self) -> None:
+        now = perf_counter()
+        waiting = self._flush_failed_at is not None and now - self._flush_failed_at < _FLUSH_RETRY
+        if self.state is not None and not waiting and (self._flushing is None or self._flushing.done()):
+            self._flushing = asyncio.create_task(self._flush(self.state), name=f"flush {self.id}")
+
+    async def _flush(self, state: TaskState) -> None:
+        try:
+            await state.flush()
+            self._flush_failed_at = None
+        except StateError as error:
+            # Nothing is lost: the rows stay in the cache and in the changelog, and the next flush tries again.
+            self._flush_failed_at = perf_counter()
+            self.env.metrics.trouble(f"task {self.id}: {error}")
+            log.warning("task %s cannot write its state, tries again: %s", self.id, error)
+
+    def next_due(self) -> float:
+        """Return the seconds until `tick` has something to do, at most half a second."""
+        now = self.env.clock.monotonic()
+        dues = [s.due() for s in self._silence.values()]
+        if self.pipeline is not None:
+            dues += [t.due for t in self.pipeline.timers]
+        return min([0.5, *(max(0.0, due - now) for due in dues if due is not None and due > now)])
+
+    async def stop(self, *, commit: bool) -> None:
+        """Let go of the task: with `commit`, after what is in hand is finished and committed."""
+        try:
+            if commit and self.ready and self._uncommitted_since is not None:
+                await self.commit()
+        finally:
+            self.ready = False
+            await self._close()
+
+    async def abandon(self) -> None:
+        """Let go of the task as a crash would: nothing more is committed or written."""
+        self.ready = False
+        if self.pipeline is not None:
+            await self.pipeline.stop()
+        if self._flushing is not None:
+            await asyncio.gather(self._flushing, return_exceptions=True)
+        if self.state is not None:
+            state, self.state = self.state, None
+            await state.close(flush=False)
+        if self._reader is not None:
+            await self._reader.close()
+
+    async def _close(self) -> None:
+        if self.pipeline is not None:
+            await self.pipeline.stop()
+        if self._flushing is not None:
+            await asyncio.gather(self._flushing, return_exceptions=True)
+        if self._reader is not None:
+            await self._reader.close()
+        if self._producer is not None:
+            await self._producer.close()
+        if self.state is not None:
+            state, self.state = self.state, None
+            await state.close()
+
+    def lag_of(self, ends: Mapping[TopicPartition, int]) -> int:
+        """Return the offsets between what was processed and the ends."""
+        return sum(max(0, ends.get(tp, 0) - position) for tp, position in self.positions.items())
+
+    def repartition_inputs(self) -> list[TopicPartition]:
+        """Return the internal inputs, whose processed records may be purged."""
+        internal = {n.topic for n in self.env.plan.of_type(RepartitionNode)}
+        return [tp for tp in self.positions if tp.topic in internal]
+
+    @property
+    def watermark(self) -> int | None:
+        """The stream time of the slowest input in microseconds; None before it began."""
+        if self.pipeline is None:
+            return None
+        times = [b.source.watermark.time for b in self.pipeline.branches.values()]
+        return min(times) if times and min(times) != NO_TIME else None

@@ -1,0 +1,102 @@
+"""Values for topics become records: checked against the topic's type, keyed, sized, and given a partition."""
+
+from __future__ import annotations
+
+import datetime as dt
+import decimal
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from dsl.plan.nodes import TopicNode
+from flows.brokers.base import Headers
+from flows.errors import RecordTooLarge
+from flows.sink.base import EncodeKey, PartitionOf
+
+_KEPT = (bytes, dt.datetime, dt.date, dt.time, dt.timedelta, decimal.Decimal, uuid.UUID)
+
+Output = tuple[str, int, bytes | None, bytes | None, int, Headers]
+
+
+class TopicEncoder:
+    """Encode values for one topic."""
+
+    def __init__(
+        self,
+        node: TopicNode,
+        type_: Any,
+        encode: Callable[[Any], bytes],
+        encode_key: EncodeKey,
+        partitioner: PartitionOf,
+        max_bytes: int,
+        now_ms: Callable[[], int],
+    ) -> None:
+        self._node, self._type = node, type_
+        self._encode, self._encode_key, self._partitioner = encode, encode_key, partitioner
+        self._max_bytes, self._now_ms = max_bytes, now_ms
+        self._record = type_ if isinstance(type_, type) and issubclass(type_, msgspec.Struct) else None
+
+    def encode(
+        self,
+        value: Any,
+        key: Any = None,
+        timestamp: float | None = None,
+        partition: int | None = None,
+        headers: dict[str, bytes] | None = None,
+    ) -> Output:
+        """Return the record; raises `msgspec.ValidationError`, TypeError or `RecordTooLarge`.
+
+        Bytes pass as they are: they count as encoded already. None is a tombstone.
+        """
+        node = self._node
+        if value is None or isinstance(value, bytes):
+            data = value
+        else:
+            value = self._checked(value)
+            data = self._encode(value)
+            if key is None and node.key is not None:
+                key = getattr(value, node.key)
+        key_bytes = self._encode_key(key)
+        size = len(data or b"") + len(key_bytes or b"")
+        if size > self._max_bytes:
+            raise RecordTooLarge(f"topic {node.name!r}: a record of {size} bytes, more than {self._max_bytes}")
+        where = self._partitioner(key_bytes) if partition is None else self._checked_partition(partition)
+        when = self._now_ms() if timestamp is None else round(timestamp * 1000)
+        return node.name, where, key_bytes, data, when, tuple((headers or {}).items())
+
+    def _checked(self, value: Any) -> Any:
+        if self._record is None or type(value) is self._record:
+            return value
+        return msgspec.convert(msgspec.to_builtins(value, builtin_types=_KEPT), self._record)
+
+    def _checked_partition(self, partition: int) -> int:
+        if not 0 <= partition < self._node.partitions:
+            raise ValueError(
+                f"topic {self._node.name!r} has no partition {partition}: expected 0 to {self._node.partitions - 1}"
+            )
+        return partition
+
+
+class Encoders:
+    """The encoders of all topics of a plan, by name."""
+
+    def __init__(self, by_topic: dict[str, TopicEncoder]) -> None:
+        self._by_topic = by_topic
+
+    def of(self, topic: str) -> TopicEncoder:
+        """Return the encoder of a topic of the plan."""
+        return self._by_topic[topic]
+
+    def encode(
+        self,
+        topic: str,
+        value: Any,
+        key: Any,
+        timestamp: float | None,
+        partition: int | None,
+        headers: dict[str, bytes] | None,
+    ) -> Output:
+        """Encode a value for a topic of the plan."""
+        return self._by_topic[topic].encode(value, key, timestamp, partition, headers)

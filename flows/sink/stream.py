@@ -1,0 +1,81 @@
+"""Streams and table changes written to topics."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import msgspec
+import polars as pl
+
+from flows.brokers.base import Headers
+from flows.errors import FlowsError
+from flows.operate.base import ROW, TIME, Batch, DeadLetters, Outputs
+
+_first = msgspec.msgpack.Decoder(list[Any]).decode
+
+
+class RowObjects(Protocol):
+    """Row objects of a frame."""
+
+    def objects(self, frame: pl.DataFrame, batch: Batch) -> list[Any]: ...
+
+
+class Encode(Protocol):
+    """The encoder of the target topic."""
+
+    def encode(
+        self, value: Any, key: Any = None, timestamp: float | None = None
+    ) -> tuple[str, int, bytes | None, bytes | None, int, Headers]: ...
+
+
+class StreamSink:
+    """Write a stream's rows to a topic: keyed by the topic's declared field, else by the record's own key.
+
+    The record's timestamp is the event time, in milliseconds. What the topic's type refuses is refused.
+    """
+
+    def __init__(self, step: str, rows: RowObjects, encoder: Encode, outputs: Outputs, dead: DeadLetters) -> None:
+        self._step, self._rows, self._encoder, self._outputs, self._dead = step, rows, encoder, outputs, dead
+
+    def process(self, frame: pl.DataFrame, batch: Batch) -> None:
+        """Write the rows of a batch."""
+        keys = batch.records.keys
+        objects = self._rows.objects(frame, batch)
+        for row, time, value in zip(frame[ROW].to_list(), frame[TIME].to_list(), objects, strict=True):
+            seconds = batch.records.timestamps[row] / 1000 if time is None else time / 1_000_000
+            try:
+                output = self._encoder.encode(value, keys[row], seconds)
+            except (msgspec.ValidationError, TypeError, FlowsError) as error:
+                self._dead.refuse(self._step, batch.records, row, f"{error}")
+                continue
+            self._outputs.append(*output)
+
+
+class TableRows(Protocol):
+    """The rows of a table, from their stored form."""
+
+    def key(self, key: bytes) -> dict[str, Any]: ...
+
+    def rows(self, entries: Sequence[tuple[bytes, bytes]]) -> list[dict[str, Any]]: ...
+
+
+class ChangeSink:
+    """Write a table's changes to a topic: the row as a JSON object, its key as key, None for a removed row."""
+
+    def __init__(self, keys: tuple[str, ...], rows: TableRows, encoder: Encode, outputs: Outputs) -> None:
+        self._keys, self._rows, self._encoder, self._outputs = keys, rows, encoder, outputs
+
+    def write(self, keys: list[bytes], states: list[bytes | None]) -> None:
+        """Write the changes of a commit. The record's timestamp is the largest event time in the row."""
+        live = [(k, s) for k, s in zip(keys, states, strict=True) if s is not None]
+        for (_, live_state), row in zip(live, self._rows.rows(live), strict=True):
+            time = _first(live_state)[0]
+            self._outputs.append(*self._encoder.encode(row, self._key(row), time / 1_000_000))
+        for key, state in zip(keys, states, strict=True):
+            if state is None:
+                self._outputs.append(*self._encoder.encode(None, self._key(self._rows.key(key))))
+
+    def _key(self, row: dict[str, Any]) -> Any:
+        parts = tuple(row[k] for k in self._keys)
+        return parts[0] if len(parts) == 1 else parts

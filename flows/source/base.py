@@ -1,0 +1,40 @@
+"""What reading needs of the rooms before it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from flows.brokers.base import Records, TopicPartition
+from flows.operate.base import Batch, DeadLetters, Times
+from flows.source.watermarks import Watermark
+
+
+class Decoder(Protocol):
+    """Bytes to values."""
+
+    def decode(self, records: Records, dead: DeadLetters) -> tuple[Records, Sequence[Any]]: ...
+
+
+class KeyCheck(Protocol):
+    """The check that the message key is the declared field."""
+
+    def wrong_rows(self, records: Records, objects: Sequence[Any], dead: DeadLetters) -> list[int]: ...
+
+
+class TimeReader(Protocol):
+    """Event times of decoded records."""
+
+    def read(self, records: Records, objects: Sequence[Any], dead: DeadLetters) -> tuple[Times, list[int]]: ...
+
+
+class Source(Protocol):
+    """One input partition of a task. `producers` is the number of upstream tasks of an internal topic, else 0."""
+
+    tp: TopicPartition
+    watermark: Watermark
+    producers: int
+
+    def read(self, records: Records, wants_frame: bool) -> Batch: ...
+
+    def peek_times(self, records: Records) -> Times: ...

@@ -1,0 +1,253 @@
+"""The test driver: the real pipeline on a broker in memory, a manual clock, no sleeps.
+
+with app.test() as t:
+    t.send(departures, {"carrier": "UA", "origin": "EWR", "delay": 5.0, "at": 0.0})
+    assert t.table(delays).rows()[0]["flights"] == 1
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from dsl.durations import Duration, microseconds
+from dsl.stream import Stream
+from dsl.table import DictTable, Table
+from dsl.topic import Topic
+from flows.brokers.base import Outgoing, TopicPartition
+from flows.brokers.memory import MemoryBroker
+from flows.clock import ManualClock
+from flows.compile.context import topic_encoders
+from flows.compile.names import dead_letters, late_topic, topic_specs
+from flows.compile.tables import table_decoders
+from flows.errors import FlowsError
+from flows.metrics import WorkerMetrics
+from flows.run.environment import Environment, Probe, no_probe
+from flows.run.task import Task
+from flows.state.base import Store
+from flows.state.memory import MemoryStore
+from flows.testing_loop import ManualLoop
+from flows.testing_records import DeadLetter, LateRecord, OutputRecord, TopicReader, event_value, with_taps
+from flows.testing_tables import ChangeLog, TableReader
+
+if TYPE_CHECKING:
+    from dsl.app import App
+
+
+class Driver:
+    """Drive an app by hand. Each `send` is a commit, unless inside `with t.batch():`."""
+
+    def __init__(self, app: App, *, now: float | None = None, probe: Probe = no_probe) -> None:
+        self._plan, self._taps = with_taps(app.plan())
+        self.clock = ManualClock(time.time() if now is None else now)
+        self._loop = ManualLoop(self.clock)
+        self._broker = MemoryBroker()
+        self._changes = ChangeLog()
+        self._stores: dict[str, MemoryStore] = {}
+        self._readers: dict[str, TopicReader] = {}
+        self._encoders = topic_encoders(self._plan, self._broker.max_record_bytes, self._now_ms)
+        self.metrics = WorkerMetrics()
+        self._env = Environment(
+            plan=self._plan,
+            broker=self._broker,
+            clock=self.clock,
+            metrics=self.metrics,
+            hub=self._changes,
+            decoders=table_decoders(self._plan),
+            open_store=self._open_store,
+            progress=lambda table, done, total, rate: None,
+            backoff=_no_pause,
+            probe=probe,
+        )
+        self._tasks: list[Task] = []
+        self._settling: asyncio.Task[None] | None = None
+        self._batching = False
+
+    def __enter__(self) -> Driver:
+        self._run(self._start(), "start")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            self._run(self._stop(), "stop")
+        finally:
+            self._loop.run_until_quiet()
+            self._loop.close()
+
+    # What a test does
+
+    def send(
+        self,
+        topic: Topic | str,
+        value: Any,
+        key: Any = None,
+        at: float | None = None,
+        partition: int | None = None,
+        headers: dict[str, bytes] | None = None,
+    ) -> None:
+        """Append one record and process it.
+
+        `at` is its event time in seconds; it is also put into the topic's timestamp field, where one is declared.
+        `value` may be a Record, a dict or bytes; None is a tombstone.
+        """
+        name = topic if isinstance(topic, str) else topic.name
+        node = self._plan.topic(name)
+        if node is None:
+            raise FlowsError(f"the app declares no topic {name!r}")
+        value, key = event_value(node, self._plan.types.get(node.id), value, key, at)
+        when = self.clock.now() if at is None else at
+        _, where, key_bytes, data, ms, own = self._encoders.encode(name, value, key, when, partition, headers)
+        out = Outgoing()
+        out.append(key_bytes, data, ms, own)
+        self._run(self._produce(TopicPartition(name, where), out), "send")
+        if not self._batching:
+            self._settle()
+
+    @contextmanager
+    def batch(self) -> Iterator[None]:
+        """Process all that is sent inside as one batch with one commit."""
+        self._batching = True
+        try:
+            yield
+        finally:
+            self._batching = False
+        self._settle()
+
+    def advance(self, duration: Duration) -> None:
+        """Move the wall clock; timers, sleeps and silence take their course."""
+        left = microseconds(duration, "advance") / 1_000_000
+        self._settle()
+        while left > 0:
+            step = min(left, *(d for d in self._dues() if d > 0), left)
+            self.clock.advance(step)
+            left -= step
+            self._settle(tick=True)
+
+    def table(self, table: Table | DictTable | str) -> TableReader:
+        """Read a table's committed rows."""
+        name = table if isinstance(table, str) else table.name
+        states = [t.state for t in self._tasks if t.state is not None]
+        return TableReader(self._env.decoders[name], name, states)
+
+    def output(self, source: Topic | Stream | Table | DictTable | str) -> list[OutputRecord]:
+        """Return the records that came since the last call; of a table its changes, a removal as value None."""
+        if isinstance(source, Table | DictTable):
+            return self._changes.take(source.name, self._env.decoders[source.name].info.keys)
+        name = source if isinstance(source, str) else self._taps.get(source.step, source.step)
+        return self._reader(name).take()
+
+    def late(self, table: Table | str) -> list[LateRecord]:
+        """Return all records that were late for the table, with the windows that were closed for them."""
+        name = table if isinstance(table, str) else table.name
+        return [LateRecord.of(r) for r in self._reader(late_topic(self._plan.app, name)).all()]
+
+    def dead_letters(self) -> list[DeadLetter]:
+        """Return all records that were refused, with the reason and the origin."""
+        return [DeadLetter.of(r) for r in self._reader(dead_letters(self._plan.app)).all()]
+
+    def crash(self) -> None:
+        """Lose all that is not committed, as a killed worker does, and recover."""
+        self._run(self._crash(), "crash")
+        self._settle()
+
+    def rebalance(self) -> None:
+        """Move every task to a worker with an empty disk."""
+        self._run(self._move(), "rebalance")
+        self._settle()
+
+    # How it is done
+
+    def _run(self, work: Any, what: str) -> Any:
+        task = self._loop.run_to_end(work)
+        if not task.done():
+            task.cancel()
+            self._loop.run_until_quiet()
+            raise FlowsError(f"{what} waits for something that never comes")
+        return task.result()
+
+    def _settle(self, *, tick: bool = False) -> None:
+        if self._batching:
+            return
+        if self._settling is None or self._settling.done():
+            self._settling = self._loop.create_task(self._work(tick))
+        self._loop.run_until_quiet()
+        if self._settling.done():
+            self._settling.result()
+
+    async def _work(self, tick: bool) -> None:
+        for task in self._tasks if tick else ():
+            await task.tick()
+        moved = True
+        while moved:
+            moved = False
+            for task in self._tasks:
+                while await task.step(0.0):
+                    moved = True
+
+    def _dues(self) -> list[float]:
+        next_timer = self._loop.next_timer()
+        dues = [t.next_due() for t in self._tasks]
+        return dues if next_timer is None else [*dues, next_timer]
+
+    async def _start(self) -> None:
+        for spec in topic_specs(self._plan):
+            await self._broker.create_topic(spec)
+        await self._start_tasks()
+
+    async def _start_tasks(self) -> None:
+        self._tasks = []
+        for part in self._plan.subtopologies:
+            for partition in range(part.partitions):
+                task = Task(self._env, part, partition)
+                await task.start()
+                self._tasks.append(task)
+
+    async def _stop(self) -> None:
+        if self._settling is not None:
+            self._settling.cancel()
+        for task in self._tasks:
+            await task.abandon()
+
+    async def _crash(self) -> None:
+        if self._batching:
+            for task in self._tasks:
+                task.hold_commits = True
+                while await task.step(0.0):
+                    pass
+        await self._stop()
+        await self._start_tasks()
+
+    async def _move(self) -> None:
+        for task in self._tasks:
+            await task.stop(commit=True)
+        self._stores.clear()
+        await self._start_tasks()
+
+    async def _produce(self, tp: TopicPartition, out: Outgoing) -> None:
+        await self._broker.produce({tp: out})
+
+    def _open_store(self, task_id: str) -> Store:
+        return self._stores.setdefault(task_id, MemoryStore(self.clock))
+
+    def _reader(self, name: str) -> TopicReader:
+        if name not in self._readers:
+            node = self._plan.topic(name)
+            type_ = self._plan.types.get(node.id) if node is not None else None
+            self._readers[name] = TopicReader(self._broker, name, node, type_)
+        return self._readers[name]
+
+    def _now_ms(self) -> int:
+        return int(self.clock.now() * 1000)
+
+
+async def _no_pause(attempt: int) -> None:
+    """Retry at once: a test waits for nothing."""
+
+
+Factory = Callable[..., Driver]

@@ -1,0 +1,69 @@
+"""What the test driver hands out of tables."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Any
+
+from flows.compile.tables import TableDecoder
+from flows.query.base import Change, Row
+from flows.state.task_state import TaskState
+from flows.testing_records import OutputRecord
+
+
+class ChangeLog:
+    """Remember every committed change of every table."""
+
+    def __init__(self) -> None:
+        self._changes: dict[str, list[Change]] = defaultdict(list)
+
+    def wanted(self, table: str) -> bool:
+        return True
+
+    def publish(self, table: str, changes: list[Change]) -> None:
+        self._changes[table].extend(changes)
+
+    def take(self, table: str, keys: tuple[str, ...]) -> list[OutputRecord]:
+        """Return the changes since the last call."""
+        changes, self._changes[table] = self._changes[table], []
+        return [OutputRecord(_key(c.key, keys), _value(c.row), c.timestamp) for c in changes]
+
+
+class TableReader:
+    """The committed rows of a table, over all its tasks."""
+
+    def __init__(self, decoder: TableDecoder, table: str, states: list[TaskState]) -> None:
+        self._decoder, self._table, self._states = decoder, table, states
+
+    def rows(self) -> list[Row]:
+        """Return all rows as dicts: key columns, `window_start` and `window_end` in seconds, aggregates."""
+        entries = []
+        for state in self._states:
+            if self._table in state.store.tables():
+                entries += list(state.scan(self._table))
+        return self._decoder.rows(sorted(entries))
+
+    def get(self, key: Any, window: float | None = None) -> Any:
+        """Return the row of a key (a tuple where there are several) and window start, None where there is none.
+
+        Without `window` the newest is returned. Of a dictionary table it is the value.
+        """
+        keys = self._decoder.info.keys
+        found = [r for r in self.rows() if _key(r, keys) == key and (window is None or r.get("window_start") == window)]
+        if not found:
+            return None
+        return found[-1]["value"] if self._decoder.info.kind == "dictionary" else found[-1]
+
+    def __len__(self) -> int:
+        return len(self.rows())
+
+
+def _key(row: Row, keys: tuple[str, ...]) -> Any:
+    parts = tuple(row[k] for k in keys)
+    return parts[0] if len(parts) == 1 else parts
+
+
+def _value(row: Row | None) -> Any:
+    if row is not None and row.keys() == {"key", "value"}:
+        return row["value"]
+    return row
