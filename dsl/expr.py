@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from dsl.errors import DeclarationError
@@ -117,8 +118,10 @@ class Expr:
         """Replace null by a value or another expression."""
         return self._call("fill_null", value)
 
-    def is_in(self, values: Any) -> Expr:
-        """True where the value is one of `values`."""
+    def is_in(self, values: Iterable[Any]) -> Expr:
+        """True where the value is one of `values`, a list."""
+        if isinstance(values, str | bytes | Expr) or not isinstance(values, Iterable):
+            raise DeclarationError(f'{self!r}.is_in takes a list of values, such as ["JFK", "LGA"], not {values!r}.')
         return self._call("is_in", *values)
 
     def between(self, low: Any, high: Any) -> Expr:
@@ -138,11 +141,13 @@ class Expr:
         return self._call("ceil")
 
     def round(self, digits: int = 0) -> Expr:
-        """Round to `digits` after the point."""
+        """Round to `digits` (0 to 15) after the point, a tie to the even digit."""
+        if not _is_count(digits) or digits > 15:
+            raise DeclarationError(f"{self!r}.round takes a number of digits from 0 to 15, not {digits!r}.")
         return self._call("round", digits)
 
     def sqrt(self) -> Expr:
-        """The square root."""
+        """The square root; null of a negative number."""
         return self._call("sqrt")
 
     def lower(self) -> Expr:
@@ -178,7 +183,11 @@ class Expr:
         return self._call("replace", old, new)
 
     def slice(self, start: int, length: int) -> Expr:
-        """Take `length` characters from `start` on (counted from 0)."""
+        """Take `length` characters from `start` on (counted from 0; a negative start counts from the end)."""
+        if isinstance(start, bool) or not isinstance(start, int) or not _is_count(length):
+            raise DeclarationError(
+                f"{self!r}.slice takes a start and a length that is not negative, not {start!r} and {length!r}."
+            )
         return self._call("slice", start, length)
 
     def year(self) -> Expr:
@@ -217,10 +226,16 @@ class Expr:
         return self._call(names[to])
 
 
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
 class When:
     """A conditional waiting for its `then`."""
 
     def __init__(self, branches: tuple[tuple[Expr, Any], ...], condition: Expr) -> None:
+        if not isinstance(condition, Expr):
+            raise DeclarationError(f'when() takes a condition such as col("delay") > 60, not {condition!r}.')
         self._branches, self._condition = branches, condition
 
     def then(self, value: Any) -> Then:
@@ -269,6 +284,8 @@ def to_node(value: Any) -> ExprNode:
         return value.node
     if isinstance(value, When | Then):
         raise DeclarationError("a when(...) is not complete: end it with .otherwise(value).")
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        raise DeclarationError(f"{value} cannot stand in an expression: integers have 64 bits here.")
     if value is not None and kind_of_value(value).kind is Kind.OTHER:
         raise DeclarationError(f"{value!r} cannot stand in an expression: use numbers, text, bytes, dates or None.")
     return Literal(value)

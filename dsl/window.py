@@ -30,10 +30,14 @@ class Window(msgspec.Struct, frozen=True, kw_only=True):
         first = ((time - self.size) // self.step + 1) * self.step
         return list(range(first, time + 1, self.step))
 
+    @property
+    def shape(self) -> str:
+        """How time is cut, without what happens then: `hopping(24h, 6h)`."""
+        return f"tumbling({show(self.size)})" if self.is_tumbling else f"hopping({show(self.size)}, {show(self.step)})"
+
     def __str__(self) -> str:
-        name = f"tumbling({show(self.size)}" if self.is_tumbling else f"hopping({show(self.size)}, {show(self.step)}"
         keep = "" if self.retention is None else f", retention={show(self.retention)}"
-        return f"{name}, grace={show(self.grace)}, emit={self.emit}{keep})"
+        return f"{self.shape[:-1]}, grace={show(self.grace)}, emit={self.emit}{keep})"
 
 
 def tumbling(

@@ -1,0 +1,147 @@
+"""What stored bytes depend on: a descriptor per table, kept with its state and in its changelog, and the plan's hash.
+
+A worker compares the descriptor of its plan with the stored one before it reads a row. Left out, because old rows
+stay readable: filters, `emit`, `grace`, `retention`, the q of a quantile, other tables, agents and sinks.
+The order of aggregates counts: a row stores them in declared order.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+import msgspec
+
+from dsl.plan.exprs import render
+from dsl.plan.graph import Plan
+from dsl.plan.nodes import AggregateCall, AggregateNode, RepartitionNode, TableNode, TopicNode, inputs_of
+from dsl.plan.wire import node_to_builtins
+from dsl.window import Window
+
+ENCODING = 1
+"""The version of the stored form of rows and keys; raised when older bytes would be misread."""
+
+_NOT_STORED = {("quantile", "q")}
+
+
+class StoredAggregate(msgspec.Struct, frozen=True, kw_only=True):
+    """One aggregate as stored: `kind` is its argument's, `options` are those that shape the accumulator."""
+
+    name: str
+    function: str
+    argument: str = ""
+    kind: str = ""
+    options: tuple[tuple[str, float], ...] = ()
+
+    def __str__(self) -> str:
+        parts = [f"{self.argument}: {self.kind}"] if self.argument else []
+        return f"{self.function}({', '.join([*parts, *(f'{n}={v:g}' for n, v in self.options)])})"
+
+
+class Descriptor(msgspec.Struct, frozen=True, kw_only=True):
+    """What the stored bytes of one table depend on.
+
+    `kind` is "aggregate" or "dictionary"; `keys` are names and kinds; `size` and `step` are the window's, in
+    microseconds; `placed` says what chose the partition of a row.
+    """
+
+    table: str
+    kind: str
+    keys: tuple[tuple[str, str], ...]
+    size: int | None = None
+    step: int | None = None
+    aggregates: tuple[StoredAggregate, ...] = ()
+    value: str = ""
+    partitions: int
+    placed: str = ""
+    encoding: int = ENCODING
+
+    def encode(self) -> bytes:
+        """Return the descriptor as JSON, always the same bytes for the same descriptor."""
+        return msgspec.json.encode(self)
+
+    @staticmethod
+    def decode(data: bytes) -> Descriptor:
+        """Read what `encode` wrote; raises `ValueError` when the bytes are no descriptor."""
+        try:
+            return msgspec.json.decode(data, type=Descriptor)
+        except msgspec.MsgspecError as problem:
+            raise ValueError(f"these bytes are no table descriptor: {problem}") from problem
+
+    @property
+    def window(self) -> str:
+        """The window's shape, such as `tumbling(1h)`, or "none"."""
+        return "none" if self.size is None or self.step is None else Window(size=self.size, step=self.step).shape
+
+
+def describe(plan: Plan, table: str) -> Descriptor:
+    """Describe a table of a plan. Raises `KeyError` for an unknown name."""
+    node = plan.table_nodes()[table]
+    held = next((s.partitions for s in plan.subtopologies if node.id in s.steps), 0)
+    if isinstance(node, TableNode):
+        return Descriptor(table=table, kind="dictionary", keys=(("key", node.key),), value=node.value, partitions=held)
+    return Descriptor(
+        table=table,
+        kind="aggregate",
+        keys=tuple((k, t.kind.value) for k, t in zip(node.keys, node.key_types, strict=True)),
+        size=node.window.size if node.window else None,
+        step=node.window.step if node.window else None,
+        aggregates=tuple(_stored(call) for call in node.aggregates),
+        partitions=held,
+        placed=_placed(plan, node),
+    )
+
+
+def differences(old: Descriptor, new: Descriptor) -> list[str]:
+    """Say in words why rows stored under `old` cannot be read as `new`; an empty list when they can."""
+    if old.encoding != new.encoding:
+        return [f"the stored form was version {old.encoding}, is version {new.encoding}"]
+    pairs = [
+        ("kind", old.kind, new.kind),
+        ("keys", _keys(old), _keys(new)),
+        ("window", old.window, new.window),
+        ("value type", old.value, new.value),
+        ("number of partitions", str(old.partitions), str(new.partitions)),
+        ("partition", old.placed, new.placed),
+    ]
+    found = [f"{what} was {was or 'none'}, is {now or 'none'}" for what, was, now in pairs if was != now]
+    return found + _aggregate_differences(old, new)
+
+
+def plan_hash(plan: Plan) -> str:
+    """Return 12 hex digits that differ between different plans; only workers of one hash share tasks."""
+    nodes = [node_to_builtins(plan.nodes[step]) for step in sorted(plan.nodes)]
+    text = msgspec.json.encode([ENCODING, plan.app, nodes], order="sorted")
+    return hashlib.sha256(text).hexdigest()[:12]
+
+
+def _stored(call: AggregateCall) -> StoredAggregate:
+    return StoredAggregate(
+        name=call.name,
+        function=call.function,
+        argument="" if call.argument is None else render(call.argument),
+        kind="" if call.argument_type is None else call.argument_type.kind.value,
+        options=tuple((n, v) for n, v in call.options if (call.function, n) not in _NOT_STORED),
+    )
+
+
+def _placed(plan: Plan, node: AggregateNode) -> str:
+    above = plan.nodes[node.input]
+    while not isinstance(above, RepartitionNode | TopicNode):
+        above = plan.nodes[inputs_of(above)[0]]
+    if isinstance(above, RepartitionNode):
+        return f"chosen by group_by({', '.join(above.keys)})"
+    return f"that of the input's key ({above.key})"
+
+
+def _keys(of: Descriptor) -> str:
+    return ", ".join(f"{name}: {kind}" for name, kind in of.keys)
+
+
+def _aggregate_differences(old: Descriptor, new: Descriptor) -> list[str]:
+    before, after = ({a.name: a for a in d.aggregates} for d in (old, new))
+    found = [f"aggregate {n} was {before[n]}, is gone" for n in before if n not in after]
+    found += [f"aggregate {n} is new: {after[n]}" for n in after if n not in before]
+    found += [f"aggregate {n} was {before[n]}, is {after[n]}" for n in before if n in after and before[n] != after[n]]
+    if not found and list(before) != list(after):
+        found.append(f"the order of aggregates was {', '.join(before)}, is {', '.join(after)}")
+    return found
