@@ -55,7 +55,8 @@ def destroy_store(path: str | Path, options: Options) -> None:
     try:
         if _exists(folder):
             Rdict.destroy(str(folder), options)
-        shutil.rmtree(folder)
+        if folder.exists():
+            shutil.rmtree(folder)
     except Exception as error:
         raise translate(error, folder) from error
 
