@@ -66,9 +66,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     log_json: Flag = False
     guarantee: Annotated[Guarantee, _one_of(Guarantee)] = "exactly_once"
     commit_interval: Seconds = 0.05
-    commit_records: Count = 200_000
-    fetch_records: Count = 50_000
-    chunk_records: Count = 10_000
+    commit_records: Count = 20_000
+    fetch_records: Count = 20_000
+    chunk_records: Count = 4_096
     idle_after: Seconds = 5.0
     max_ahead: Seconds = 3600.0
     lease: Seconds = 10.0

@@ -32,7 +32,7 @@ _CONFIG = {
 }
 _LOCKS = ("SET enable_external_access=false", "SET lock_configuration=true")
 _ZONED = "TIMESTAMP WITH TIME ZONE"
-_UNKNOWN_COLUMN = re.compile(r'(?:column|column named) "([^"\n]+)"')
+_UNKNOWN_COLUMN = re.compile(r'Referenced column "([^"\n]+)" (?:was )?not found|have a column named "([^"\n]+)"')
 
 
 class Result(msgspec.Struct, frozen=True):
@@ -128,7 +128,7 @@ def _explained(error: duckdb.Error, frames: Mapping[str, pl.DataFrame]) -> str:
     found = _UNKNOWN_COLUMN.search(message) if isinstance(error, duckdb.BinderException) else None
     if found is None:
         return first_line(error)
-    column = found.group(1)
+    column = found[1] or found[2]
     known = [c for f in frames.values() for c in f.columns]
     close = nearest(column, known)
     listed = ", ".join(dict.fromkeys(known)) or "none"

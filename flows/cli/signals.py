@@ -1,0 +1,76 @@
+"""Ctrl-C and SIGTERM: the first asks the worker to finish what is in flight, the second leaves at once.
+
+A thread hears the signals, so that they work while the main thread is inside a long call of a library. Leaving at once
+is safe: nothing uncommitted survives a process.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable
+from types import FrameType, TracebackType
+from typing import Any
+
+import click
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Stopper:
+    """Hear signals between `with` and its end.
+
+    `on_stop` says whom to ask; a signal that came before it is passed on at once.
+    """
+
+    def __init__(self) -> None:
+        self._ask: Callable[[], object] | None = None
+        self._asked = False
+        self._lock = threading.Lock()
+
+    def on_stop(self, ask: Callable[[], object]) -> None:
+        """Name the function that asks for a graceful stop; it is called from another thread, once."""
+        with self._lock:
+            self._ask = ask
+            if self._asked:
+                ask()
+
+    def __enter__(self) -> Stopper:
+        self._out, self._in = os.pipe()
+        os.set_blocking(self._in, False)
+        # A handler of Python makes the interpreter write the signal's number into the pipe, whatever runs.
+        self._handlers: dict[int, Any] = {s: signal.signal(s, _heard_elsewhere) for s in _SIGNALS}
+        self._wakeup = signal.set_wakeup_fd(self._in, warn_on_full_buffer=False)
+        self._thread = threading.Thread(target=self._listen, name="flows-signals", daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        signal.set_wakeup_fd(self._wakeup)
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+        os.close(self._in)
+        self._thread.join()
+        os.close(self._out)
+
+    def _listen(self) -> None:
+        while numbers := os.read(self._out, 64):
+            for number in numbers:
+                if number in _SIGNALS:
+                    self._hear(number)
+
+    def _hear(self, number: int) -> None:
+        with self._lock:
+            if self._asked:
+                os._exit(128 + number)
+            self._asked = True
+            click.echo("Stopping: finishing what is in flight. Ctrl-C once more leaves at once.", err=True)
+            if self._ask is not None:
+                self._ask()
+
+
+def _heard_elsewhere(number: int, frame: FrameType | None) -> None:
+    """Do nothing in the main thread."""

@@ -1,0 +1,64 @@
+"""`flows worker`: run an app."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from flows.cli.commands import Command
+from flows.cli.options import place_options
+from flows.cli.signals import Stopper
+from flows.errors import UsageError
+
+if TYPE_CHECKING:
+    from dsl import App
+    from flows.settings import Settings
+
+
+@click.command(cls=Command)
+@place_options
+@click.option("-l", "--loglevel", "log_level", metavar="LEVEL", help="debug, info, warning or error. Default: info.")
+@click.option("--log-json", is_flag=True, default=None, help="Log one JSON object a line.")
+@click.option("--web-host", metavar="HOST", help="Where the page is served. Default: 127.0.0.1.")
+@click.option("--web-port", metavar="PORT", help="The page's port; 0 takes any, -1 serves none. Default: 6066.")
+@click.option("--drain", is_flag=True, default=None, help="Stop once the inputs are processed to their end.")
+@click.option("--speed", metavar="X", help="Replay sources at X times their pace. Default: as fast as they are taken.")
+@click.option("--set", "more", metavar="NAME=VALUE", multiple=True, help="Any other setting; may be repeated.")
+def worker(target: str | None, more: tuple[str, ...], **options: Any) -> None:
+    """Run an app: read its topics, keep its tables, serve its page.
+
+    Ctrl-C finishes what is in flight and commits it; a second one leaves at once, which loses nothing either.
+    """
+    from flows.discovery import find_app
+    from flows.logs import set_up_logs
+    from flows.settings import load_settings
+
+    app = find_app(target)
+    settings = load_settings(app.id, {**options, **dict(map(_pair, more))})
+    set_up_logs(settings.log_level, as_json=settings.log_json)
+    with Stopper() as stopper:
+        asyncio.run(_run(app, settings, stopper))
+
+
+async def _run(app: App, settings: Settings, stopper: Stopper) -> None:
+    from flows.run.worker import Worker
+
+    running = Worker(app, settings)
+    loop = asyncio.get_running_loop()
+
+    def ask() -> None:
+        with suppress(RuntimeError):  # the loop has ended by itself in between
+            loop.call_soon_threadsafe(running.stop)
+
+    stopper.on_stop(ask)
+    await running.run()
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise UsageError(f"--set {text!r} has no value", fix="write --set NAME=VALUE, such as --set commit_interval=1s")
+    return name.strip(), value.strip()
