@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
+from dsl.errors import DeclarationError
 from dsl.table import DictTable
 
 
@@ -18,6 +19,14 @@ class Agent:
 
     def __repr__(self) -> str:
         return f"<Agent {self.name}>"
+
+
+def check_coroutine(function: Callable[..., Any], what: str, body: str) -> None:
+    """Raise `DeclarationError` for a function that is not `async def`."""
+    plain = inspect.unwrap(function)
+    if not (inspect.iscoroutinefunction(plain) or inspect.isasyncgenfunction(plain)):
+        name = getattr(function, "__name__", repr(function))
+        raise DeclarationError(f"{what} is a coroutine: write `async def {name}(...): {body}`, not a plain function.")
 
 
 def tables_used(function: Callable[..., Any]) -> list[DictTable]:
@@ -45,17 +54,21 @@ def _is_near(value: Any, function: FunctionType) -> bool:
 
 
 def _mentioned(function: FunctionType) -> Iterator[Any]:
+    yield from (*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values())
     for cell in function.__closure__ or ():
         try:
             yield cell.cell_contents
         except ValueError:  # a name that is bound later
             continue
     names = set(_names(function.__code__))
-    for name in names:
-        value = function.__globals__.get(name)
+    found = [function.__globals__.get(name) for name in names]
+    modules: set[int] = set()
+    while found:
+        value = found.pop()
         yield value
-        if isinstance(value, ModuleType):
-            yield from (v for n in names if isinstance(v := vars(value).get(n), DictTable))
+        if isinstance(value, ModuleType) and id(value) not in modules:
+            modules.add(id(value))
+            found += [v for n in names if isinstance(v := vars(value).get(n), DictTable | ModuleType)]
 
 
 def _names(code: CodeType) -> Iterator[str]:

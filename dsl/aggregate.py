@@ -34,7 +34,7 @@ class Aggregate(msgspec.Struct, frozen=True):
         )
 
     def _result(self, name: str, given: DataType | None) -> DataType:
-        if self.function in ("count", "approx_distinct"):
+        if self.function == "count":
             return _INT
         assert given is not None
         numeric = self.function in ("sum", "mean", "quantile")
@@ -45,6 +45,8 @@ class Aggregate(msgspec.Struct, frozen=True):
                 f"{name}={self.function}({render(self.argument)}) needs {wanted}, "
                 f"but {render(self.argument)} is {given}."
             )
+        if self.function == "approx_distinct":
+            return _INT
         if self.function == "sum":
             return DataType(given.kind)
         if self.function in ("mean", "quantile"):

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable
-from typing import Any, TypeVar, get_origin
+from typing import Any, TypeVar
 
-from dsl.agent import Agent, tables_used
+import msgspec
+
+from dsl.agent import Agent, check_coroutine, tables_used
+from dsl.checks import check_fields, check_one_of, checked_name, checked_partitions, key_type, type_of_value
 from dsl.durations import Duration, microseconds
-from dsl.errors import DeclarationError, nearest
+from dsl.errors import DeclarationError
 from dsl.plan.graph import Plan
 from dsl.plan.nodes import AgentNode, Node, SourceNode, TableNode, TimerNode, TopicNode
-from dsl.plan.types import DataType, Field, Kind, Schema, schema_of
+from dsl.plan.types import Field, Schema, schema_of
+from dsl.plan.validate import validate
 from dsl.stream import Stream
 from dsl.table import DictTable, Table
 from dsl.topic import Topic, is_record, value_name
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-_NAME = re.compile(r"[A-Za-z0-9._-]{1,200}")
 _ON_ERROR = ("dead-letter", "skip", "stop")
 _CODECS = ("json", "msgpack", "raw")
 
@@ -30,8 +32,8 @@ class App:
     """
 
     def __init__(self, id: str, *, partitions: int = 1) -> None:
-        self.id = _checked_name("app", id)
-        self.partitions = _checked_partitions("app", partitions)
+        self.id = checked_name("app", id)
+        self.partitions = checked_partitions("app", partitions)
         self._nodes: dict[str, Node] = {}
         self._functions: dict[str, Callable[..., Any]] = {}
         self._types: dict[str, Any] = {}
@@ -66,20 +68,20 @@ class App:
         if name in self._topics:
             raise DeclarationError(f"topic {name!r} is declared twice.")
         schema = schema_of(value) if is_record(value) else None
-        self._check_fields(name, schema, key, timestamp)
-        _one_of(f"topic {name!r}: on_error", on_error, _ON_ERROR)
-        _one_of(f"topic {name!r}: unit", unit, ("s", "ms", "us"))
+        check_fields(name, schema, key, timestamp)
+        check_one_of(f"topic {name!r}: on_error", on_error, _ON_ERROR)
+        check_one_of(f"topic {name!r}: unit", unit, ("s", "ms", "us"))
         codec = codec or ("raw" if value in (bytes, str) else "json")
-        _one_of(f"topic {name!r}: codec", codec, _CODECS)
+        check_one_of(f"topic {name!r}: codec", codec, _CODECS)
         node = TopicNode(
             id=name,
-            name=_checked_name("topic", name),
+            name=checked_name("topic", name),
             value=value_name(value),
             schema=schema,
             key=key,
             timestamp=timestamp,
             unit=unit,
-            partitions=_checked_partitions(f"topic {name!r}", partitions or self.partitions),
+            partitions=checked_partitions(f"topic {name!r}", self.partitions if partitions is None else partitions),
             codec=codec,
             on_error=on_error,
             partitioned_by=partitioned_by,
@@ -99,7 +101,7 @@ class App:
         self._claim_table(name)
         if default is not None and not callable(default):
             raise DeclarationError(f"table {name!r}: default must be callable, such as int or list, not {default!r}.")
-        schema = Schema((Field("key", _key_type(name, key)), Field("value", _type(value))), name)
+        schema = Schema((Field("key", key_type(name, key)), Field("value", type_of_value(value))), name)
         node = TableNode(id=name, table=name, key=value_name(key), value=value_name(value), schema=schema)
         table = DictTable(self, name, key, value, default)
         self._tables[name] = table
@@ -125,16 +127,19 @@ class App:
         """
         if not isinstance(source, Stream):
             raise DeclarationError(f"an agent reads a topic or a stream, not {source!r}: write @app.agent(topic).")
-        _one_of("agent: on_error", on_error, _ON_ERROR)
+        check_one_of("agent: on_error", on_error, _ON_ERROR)
         if concurrency < 1 or retries < 0:
             raise DeclarationError(
                 f"agent: concurrency must be at least 1, retries at least 0 ({concurrency}, {retries})."
             )
+        if isinstance(sink, Topic):
+            raise DeclarationError(f"agent: sink takes a list of topics: sink=[{sink.name}].")
         topics = tuple(self._own_topic(t, "sink") for t in sink)
+        named = self._own_tables(tables)
 
         def declare(function: Callable[..., Any]) -> Agent:
-            step = self._new_step(name or function.__name__, numbered=False)
-            used = {t.name: t for t in (*tables_used(function), *tables)}
+            check_coroutine(function, "an agent", "async for record in stream: …")
+            step = self._new_step(checked_name("agent", name or function.__name__), numbered=False)
             self._add(
                 AgentNode(
                     id=step,
@@ -144,7 +149,7 @@ class App:
                     on_error=on_error,
                     retries=retries,
                     sinks=topics,
-                    tables=tuple(sorted(used)),
+                    tables=named,
                 ),
                 function,
             )
@@ -158,10 +163,12 @@ class App:
         if every <= 0:
             raise DeclarationError(f"a timer's interval must be positive, not {interval!r}.")
 
+        named = self._own_tables(tables)
+
         def declare(function: Function) -> Function:
+            check_coroutine(function, "a timer", "…")
             step = self._new_step(function.__name__, numbered=False)
-            used = {t.name for t in (*tables_used(function), *tables)}
-            node = TimerNode(id=step, function=function.__qualname__, interval=every, tables=tuple(sorted(used)))
+            node = TimerNode(id=step, function=function.__qualname__, interval=every, tables=named)
             self._add(node, function)
             return function
 
@@ -183,10 +190,29 @@ class App:
         return declare
 
     def plan(self) -> Plan:
-        """Return all that is declared, as frozen data."""
-        plan = Plan(self.id, tuple(self._nodes.values()), self._functions, self._types)
-        _ = plan.subtopologies
+        """Return all that is declared, as frozen data. Raises `DeclarationError` where parts do not fit together."""
+        nodes = tuple(self._with_tables(node) for node in self._nodes.values())
+        plan = Plan(self.id, nodes, self._functions, self._types)
+        validate(plan)
         return plan
+
+    def _with_tables(self, node: Node) -> Node:
+        # Only now, since a function may name tables and helpers that the module declares below it.
+        if not isinstance(node, AgentNode | TimerNode):
+            return node
+        used = self._own_tables(tables_used(self._functions[node.id]))
+        return msgspec.structs.replace(node, tables=tuple(sorted({*node.tables, *used})))
+
+    def _own_tables(self, tables: Iterable[DictTable]) -> tuple[str, ...]:
+        if isinstance(tables, DictTable | Table):
+            raise DeclarationError(f"tables takes a list: tables=[{tables.name}].")
+        tables = tuple(tables)
+        for table in tables:
+            if not isinstance(table, DictTable):
+                raise DeclarationError(f"tables takes tables made by app.table(...), not {table!r}.")
+            if table.app is not self:
+                raise DeclarationError(f"table {table.name!r} belongs to app {table.app.id!r}, not to {self.id!r}.")
+        return tuple(sorted({table.name for table in tables}))
 
     # What streams and tables need to add their steps.
 
@@ -215,7 +241,7 @@ class App:
         return f"{step}-{number}"
 
     def _claim_table(self, name: str) -> None:
-        _checked_name("table", name)
+        checked_name("table", name)
         if name in self._tables:
             raise DeclarationError(f"table {name!r} is declared twice: each table needs a name of its own.")
         if name in self._nodes:
@@ -246,59 +272,7 @@ class App:
 
     def _own_topic(self, topic: Topic, role: str) -> str:
         if not isinstance(topic, Topic):
-            raise DeclarationError(f"{role} takes topics of the app, not {topic!r}.")
+            raise DeclarationError(f"{role} takes a topic made by app.topic(...), not {topic!r}.")
         if topic.app is not self:
-            raise DeclarationError(f"{role} topic {topic.name!r} belongs to app {topic.app.id!r}, not to {self.id!r}.")
+            raise DeclarationError(f"{role}: topic {topic.name!r} belongs to app {topic.app.id!r}, not to {self.id!r}.")
         return topic.name
-
-    def _check_fields(self, name: str, schema: Schema | None, key: str | None, timestamp: str | None) -> None:
-        for role, field in (("key", key), ("timestamp", timestamp)):
-            if field is None:
-                continue
-            if schema is None:
-                raise DeclarationError(f"topic {name!r}: {role}={field!r} names a field, so value= must be a Record.")
-            found = schema.get(field)
-            if found is None:
-                raise DeclarationError(
-                    f"topic {name!r}: {role}={field!r} is no field of {schema.owner}; "
-                    f"its fields are {', '.join(schema.names)}.",
-                    suggestion=nearest(field, schema.names),
-                )
-            if role == "timestamp" and not (found.kind.is_number or found.kind is Kind.DATETIME):
-                raise DeclarationError(
-                    f"topic {name!r}: timestamp={field!r} is {found}; expected a number or datetime."
-                )
-            if role == "key" and found.kind not in (Kind.STR, Kind.INT, Kind.BYTES, Kind.BOOL):
-                raise DeclarationError(f"topic {name!r}: key={field!r} is {found}; expected str, int, bool or bytes.")
-
-
-def _checked_name(what: str, name: str) -> str:
-    if not isinstance(name, str) or not _NAME.fullmatch(name) or name in (".", ".."):
-        raise DeclarationError(f"{what} name {name!r}: use 1 to 200 of the characters a-z A-Z 0-9 . _ -")
-    return name
-
-
-def _checked_partitions(what: str, partitions: int) -> int:
-    if not isinstance(partitions, int) or partitions < 1:
-        raise DeclarationError(f"{what}: partitions must be a positive integer, not {partitions!r}.")
-    return partitions
-
-
-def _one_of(what: str, value: str, known: tuple[str, ...]) -> None:
-    if value not in known:
-        raise DeclarationError(
-            f"{what}={value!r}: expected one of {', '.join(known)}.", suggestion=nearest(value, known)
-        )
-
-
-def _type(value: Any) -> DataType:
-    kinds = {int: Kind.INT, float: Kind.FLOAT, str: Kind.STR, bool: Kind.BOOL, bytes: Kind.BYTES}
-    return DataType(kinds.get(value, Kind.OTHER))
-
-
-def _key_type(table: str, key: Any) -> DataType:
-    if key in (str, int, float, bool, bytes) or key is tuple or get_origin(key) is tuple:
-        return _type(key)
-    raise DeclarationError(
-        f"table {table!r}: key={value_name(key)} cannot be a key: use str, int, float, bool, bytes or a tuple."
-    )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 import msgspec
 
 from dsl.aggregate import Aggregate
+from dsl.checks import checked_partitions
 from dsl.errors import DeclarationError
 from dsl.expr import Expr, to_node
 from dsl.plan.exprs import Column, columns_of
@@ -46,10 +47,14 @@ class Stream:
         """Keep the records for which a condition is true (neither false nor null)."""
         schema = self._columns("filter(...)")
         if not isinstance(predicate, Expr):
-            raise DeclarationError(f"{self.step}.filter takes a condition on columns, not {predicate!r}.")
+            raise DeclarationError(
+                f'{self.step}.filter takes a condition on columns, such as col("delay") > 60, not {predicate!r}.'
+            )
         kind = type_of(predicate.node, schema).kind
         if kind is not Kind.BOOL:
-            raise DeclarationError(f"{self.step}.filter needs a condition, but {predicate!r} is {kind.value}.")
+            raise DeclarationError(
+                f"{self.step}.filter needs a condition, but {predicate!r} is {kind.value}: compare it with something."
+            )
         step = self.app._new_step(f"{self.step}.filter")
         self.app._add(FilterNode(id=step, input=self.step, predicate=predicate.node, schema=schema))
         return Stream(self.app, step, schema, self.key)
@@ -119,6 +124,8 @@ class Stream:
                 raise unknown_column(str(key), schema)
             if found.kind is Kind.OTHER:
                 raise DeclarationError(f"{self.step}.group_by({key!r}): the column's values cannot be keys.")
+        if partitions is not None:
+            checked_partitions(f"{self.step}.group_by", partitions)
         if len(set(keys)) < len(keys):
             raise DeclarationError(f"{self.step}.group_by{keys!r} names a column twice.")
         return Grouped(self, keys, partitions)
@@ -133,12 +140,9 @@ class Stream:
 
     def to(self, topic: Topic) -> Stream:
         """Write the records to a topic, and return this stream for further steps."""
-        from dsl.topic import Topic
-
-        if not isinstance(topic, Topic):
-            raise DeclarationError(f"{self.step}.to takes a topic of the app, not {topic!r}.")
+        target = self.app._own_topic(topic, f"{self.step}.to")
         step = self.app._new_step(f"{self.step}.to")
-        self.app._add(SinkNode(id=step, input=self.step, topic=topic.name))
+        self.app._add(SinkNode(id=step, input=self.step, topic=target))
         return self
 
 

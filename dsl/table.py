@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from dsl.context import TableAccess, current
-from dsl.errors import DeclarationError
 from dsl.plan.nodes import SinkNode
 from dsl.plan.types import Schema
 from dsl.window import Window
@@ -34,11 +33,8 @@ class Table:
 
     def to(self, topic: Topic) -> Table:
         """Write the table's changes to a topic: rows as values, the group's key as key."""
-        from dsl.topic import Topic
-
-        if not isinstance(topic, Topic):
-            raise DeclarationError(f"{self.name}.to takes a topic of the app, not {topic!r}.")
-        self.app._add(SinkNode(id=self.app._new_step(f"{self.name}.to"), input=self.name, topic=topic.name))
+        target = self.app._own_topic(topic, f"{self.name}.to")
+        self.app._add(SinkNode(id=self.app._new_step(f"{self.name}.to"), input=self.name, topic=target))
         return self
 
     @property

@@ -8,6 +8,7 @@ import msgspec
 
 from dsl.context import runtime
 from dsl.plan.nodes import TopicNode
+from dsl.plan.types import value_name as value_name
 from dsl.stream import Stream
 
 if TYPE_CHECKING:
@@ -40,11 +41,6 @@ class Topic(Stream):
         Without `key` the topic's declared key field is used; `timestamp` is in seconds (default: now).
         """
         await runtime(f"topic {self.name!r}.send").send(self, value, key, timestamp, partition, headers)
-
-
-def value_name(value: Any) -> str:
-    """Name a topic's value type as the plan prints it."""
-    return getattr(value, "__name__", str(value))
 
 
 def is_record(value: Any) -> bool:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterator
 from enum import StrEnum
-from typing import Any
+from types import UnionType
+from typing import Any, Union, get_args, get_origin
 
 import msgspec
 
@@ -128,3 +129,20 @@ def kind_of_value(value: Any) -> DataType:
         (dt.timedelta, Kind.DURATION),
     ]
     return DataType(next((kind for cls, kind in order if isinstance(value, cls)), Kind.OTHER))
+
+
+def value_name(value: Any) -> str:
+    """Name a type as the plan prints it, without its module: that may be called `__main__` or not.
+
+    >>> value_name(dict[str, list[int]]), value_name(int | None)
+    ('dict[str, list[int]]', 'int | None')
+    """
+    if value is None or value is type(None):
+        return "None"
+    if value is ...:
+        return "..."
+    parts = [value_name(part) for part in get_args(value)]
+    if isinstance(value, UnionType) or get_origin(value) is Union:
+        return " | ".join(parts)
+    name = str(getattr(get_origin(value) or value, "__name__", value))
+    return f"{name}[{', '.join(parts)}]" if parts else name
