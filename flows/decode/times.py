@@ -44,9 +44,14 @@ class EventTimes:
         return f"timestamp is {ahead:.0f} s ahead of the clock, more than max_ahead={self._max_ahead / 1e6:g} s"
 
     def _times(self, records: Records, objects: Sequence[Any]) -> Times:
-        field = self._node.timestamp
-        if field is None:
+        if self._node.timestamp is None:
             return np.array(records.timestamps, dtype=np.int64) * 1_000
+        return self.of_values(objects)
+
+    def of_values(self, objects: Sequence[Any]) -> Times:
+        """Return the times in the declared field of values."""
+        field = self._node.timestamp
+        assert field is not None
         values = [getattr(o, field) for o in objects]
         if self._is_datetime:
             return np.array([NO_TIME if v is None else _microseconds(v) for v in values], dtype=np.int64)

@@ -105,7 +105,7 @@ class AggregateStep:
             self._keep(self._accumulators.partial(_with_time(rows), self._by))
         elif self._assigner.nothing_late(rows):
             panes = self._accumulators.partial(rows.with_columns(self._assigner.pane()), [*self._keys, PANE])
-            self._keep(self._assigner.spread(panes))
+            self._keep(self._assigner.spread(panes).select(*self._by, pl.exclude(self._by)))
         else:
             self._process_carefully(frame, batch, self._assigner)
 

@@ -269,6 +269,10 @@ class Task:
             state, self.state = self.state, None
             await state.close()
 
+    def holds(self, table: str) -> bool:
+        """Tell whether the task keeps a part of a table."""
+        return table in store_tables(self.env.plan, self.part)
+
     def lag_of(self, ends: Mapping[TopicPartition, int]) -> int:
         """Return the offsets between what was processed and the ends."""
         return sum(max(0, ends.get(tp, 0) - position) for tp, position in self.positions.items())

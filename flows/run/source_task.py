@@ -1,0 +1,193 @@
+"""Sources: functions that feed a topic, exactly once, because their position is committed with what they wrote."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
+
+from dsl.plan.nodes import SourceNode, TopicNode
+from flows.brokers.base import Committed, Outgoing, Producer, TopicPartition, Transaction
+from flows.compile.context import topic_encoders
+from flows.decode.times import EventTimes
+from flows.errors import BrokerUnavailable, FlowsError
+from flows.operate.base import NO_TIME
+from flows.run.environment import Environment
+
+log = logging.getLogger("flows.source")
+
+END = "end"
+"""The metadata of a source's position once its function had no more to give."""
+
+_CHUNK = 2_000
+_AHEAD = 40_000
+_PAUSE = 0.005
+_RETRY = 0.5
+
+SourceProgress = Callable[[str, int, int | None], None]
+"""Called with the source's step, the records written, and how many there will be, where that is known."""
+
+
+def source_group(app: str, step: str) -> str:
+    """Name the group that a source's position is committed to."""
+    return f"{app}.{step}"
+
+
+def source_task_id(step: str) -> str:
+    """Name a source's task in the worker group."""
+    return f"source:{step}"
+
+
+def position_of(topic: str) -> TopicPartition:
+    """Return the partition that a source's position is kept under."""
+    return TopicPartition(topic, 0)
+
+
+class SourceTask:
+    """One source, run by the member of the group that holds its task."""
+
+    def __init__(self, env: Environment, node: SourceNode, speed: float | None, progress: SourceProgress) -> None:
+        topic = env.plan.topic(node.topic)
+        assert topic is not None
+        self.env, self.node, self.id = env, node, source_task_id(node.id)
+        self.position = 0
+        self.finished = False
+        self._topic: TopicNode = topic
+        self._speed, self._progress = speed, progress
+        self._function = env.plan.functions[node.id]
+        self._encoder = topic_encoders(env.plan, env.broker.max_record_bytes, self._now_ms).of(node.topic)
+        self._partitions = [TopicPartition(node.topic, p) for p in range(topic.partitions)]
+        self._consumed = bool(env.plan.consumers(topic.id))
+        self._stopping = False
+        self.stopped = asyncio.Event()
+
+    def _now_ms(self) -> int:
+        return int(self.env.clock.now() * 1000)
+
+    async def run(self) -> None:
+        """Feed the topic until the function ends or the task is stopped.
+
+        1. A new producer of the source's transactional id fences whoever ran it before.
+        2. Read the committed position and call the function with it.
+        3. Write the next records together with the position behind them, in one transaction; repeat.
+        """
+        group, place = source_group(self.env.group, self.node.id), position_of(self.node.topic)
+        # 1
+        producer = await self.env.broker.producer(f"{group}.source")
+        try:
+            # 2
+            committed = (await self.env.broker.committed(group, [place])).get(place, Committed(0))
+            self.position = committed.offset
+            records = _Chunks(await asyncio.to_thread(self._call, committed.offset))
+            pace = _Pace(self._speed, self._topic, self.env)
+            # 3
+            while not self._stopping:
+                await self._wait_for_consumers()
+                values = await records.take(pace.chunk(_CHUNK))
+                if not values:
+                    break
+                for part in pace.parts(values):
+                    await pace.wait(part)
+                    await self._write(producer, group, place, part, "")
+            if not self._stopping:
+                await self._write(producer, group, place, [], END)
+                self.finished = True
+                log.info("source %s is at its end: %d records", self.node.id, self.position)
+        finally:
+            await producer.close()
+
+    def stop(self) -> None:
+        """End after the transaction that is under way."""
+        self._stopping = True
+        self.stopped.set()
+
+    @property
+    def total(self) -> int | None:
+        """How many records there will be, where the function's `total` attribute tells."""
+        total = getattr(self._function, "total", None)
+        return int(total()) if callable(total) else total
+
+    def _call(self, position: int) -> Iterator[Any] | AsyncIterator[Any]:
+        found = self._function(position)
+        if not isinstance(found, AsyncIterator) and not hasattr(found, "__iter__"):
+            raise FlowsError(f"source {self.node.id!r} returned {type(found).__name__}", fix="yield records from it")
+        return found if isinstance(found, AsyncIterator) else iter(found)
+
+    async def _write(
+        self, producer: Producer, group: str, place: TopicPartition, values: list[Any], metadata: str
+    ) -> None:
+        outputs: dict[TopicPartition, Outgoing] = {}
+        for value in values:
+            topic, partition, key, data, timestamp, headers = self._encoder.encode(value)
+            out = outputs.setdefault(TopicPartition(topic, partition), Outgoing())
+            out.append(key, data, timestamp, headers)
+        position = self.position + len(values)
+        transaction = Transaction(group=group, outputs=outputs, offsets={place: Committed(position, metadata)})
+        while True:
+            try:
+                await producer.commit(transaction)
+                break
+            except BrokerUnavailable as error:
+                self.env.metrics.trouble(f"source {self.node.id}: {error}")
+                await asyncio.sleep(_RETRY)
+        self.position = position
+        self._progress(self.node.id, position, self.total)
+
+    async def _wait_for_consumers(self) -> None:
+        """Hold back while the app is far behind: the topic is no place to keep a whole data set waiting."""
+        while self._consumed and not self._stopping:
+            ends = await self.env.broker.end_offsets(self._partitions)
+            done = await self.env.broker.committed(self.env.group, self._partitions)
+            starts = await self.env.broker.start_offsets([tp for tp in self._partitions if tp not in done])
+            behind = sum(ends[tp] - (done[tp].offset if tp in done else starts[tp]) for tp in self._partitions)
+            if behind < _AHEAD:
+                return
+            await asyncio.sleep(_PAUSE)
+
+
+class _Chunks:
+    """Take records from a generator of either kind; a plain one runs in a thread, since it may read files."""
+
+    def __init__(self, records: Iterator[Any] | AsyncIterator[Any]) -> None:
+        self._records = records
+
+    async def take(self, count: int) -> list[Any]:
+        if isinstance(self._records, AsyncIterator):
+            values: list[Any] = []
+            async for value in self._records:
+                values.append(value)
+                if len(values) >= count:
+                    break
+            return values
+        return await asyncio.to_thread(lambda: list(itertools.islice(self._records, count)))  # type: ignore[arg-type]
+
+
+class _Pace:
+    """Replay at a multiple of the pace of the event times."""
+
+    def __init__(self, speed: float | None, topic: TopicNode, env: Environment) -> None:
+        self._speed, self._env, self._field = speed, env, topic.timestamp
+        self._times = EventTimes(topic, env.clock.now, 0.0)
+        self._begun: tuple[float, int] | None = None
+
+    def chunk(self, most: int) -> int:
+        return most if self._speed is None else 100
+
+    def parts(self, values: list[Any]) -> list[list[Any]]:
+        return [values] if self._speed is None or self._field is None else [[v] for v in values]
+
+    async def wait(self, values: list[Any]) -> None:
+        """Wait until the last of these records is due."""
+        if self._speed is None or self._field is None:
+            return
+        time = int(self._times.of_values(values[-1:])[0])
+        if time == NO_TIME:
+            return
+        now = self._env.clock.monotonic()
+        if self._begun is None:
+            self._begun = (now, time)
+        due = self._begun[0] + (time - self._begun[1]) / 1_000_000 / self._speed
+        if due > now:
+            await asyncio.sleep(due - now)

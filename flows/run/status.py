@@ -1,0 +1,89 @@
+"""What a worker tells of itself: to its page, its log, and whoever asks whether it is ready."""
+
+from __future__ import annotations
+
+import asyncio
+from time import perf_counter, time
+from typing import Protocol
+
+from flows.brokers.base import Broker, TopicPartition
+from flows.metrics import WorkerMetrics
+from flows.run.task import Task
+from flows.web.base import ErrorStatus, Status, TaskStatus
+
+_EVERY = 0.5
+_PULSE = 0.02
+
+
+class Held(Protocol):
+    """The tasks that a worker holds, and how far it is."""
+
+    tasks: dict[str, Task]
+    ready: bool
+    state: str
+
+
+class StatusBoard:
+    """Measure rates, lag and how late the event loop answers; implements `StatusSource`."""
+
+    def __init__(self, app: str, worker: str, held: Held, broker: Broker, metrics: WorkerMetrics) -> None:
+        self._app, self._worker, self._held, self._broker, self._metrics = app, worker, held, broker, metrics
+        self._started = time()
+        self._ends: dict[TopicPartition, int] = {}
+        self._rate = 0.0
+        self._shares: dict[str, float] = {}
+        self._delay = 0.0
+        self.longest_delay = 0.0
+
+    async def measure(self) -> None:
+        """Measure until cancelled."""
+        before, stages, last = self._metrics.records, self._metrics.seconds(), perf_counter()
+        while True:
+            worst = await self._pulse(last + _EVERY)
+            now, records, seconds = perf_counter(), self._metrics.records, self._metrics.seconds()
+            self._rate = (records - before) / (now - last)
+            self._shares = _shares(stages, seconds)
+            self._delay, self.longest_delay = worst, max(worst, self.longest_delay)
+            before, stages, last = records, seconds, now
+            inputs = [tp for task in list(self._held.tasks.values()) for tp in task.positions]
+            self._ends = await self._broker.end_offsets(inputs)
+
+    async def _pulse(self, until: float) -> float:
+        """Sleep in short steps and return by how much the worst of them was overslept."""
+        worst = 0.0
+        while (begun := perf_counter()) < until:
+            await asyncio.sleep(_PULSE)
+            worst = max(worst, perf_counter() - begun - _PULSE)
+        return worst
+
+    def status(self) -> Status:
+        tasks = tuple(self._of_task(t) for t in sorted(self._held.tasks.values(), key=lambda t: t.id))
+        return Status(
+            app=self._app,
+            worker=self._worker,
+            started=self._started,
+            ready=self._held.ready,
+            state=self._held.state,
+            records_per_second=self._rate,
+            records=self._metrics.records,
+            lag=sum(t.lag for t in tasks),
+            loop_lag=self._delay,
+            tasks=tasks,
+            stages=self._shares,
+            errors=tuple(ErrorStatus(step="worker", message=m) for m in self._metrics.errors),
+        )
+
+    def _of_task(self, task: Task) -> TaskStatus:
+        watermark = task.watermark
+        return TaskStatus(
+            id=task.id,
+            state="running" if task.ready else "restoring",
+            lag=task.lag_of(self._ends),
+            watermark=None if watermark is None else watermark / 1_000_000,
+        )
+
+
+def _shares(before: dict[str, float], after: dict[str, float]) -> dict[str, float]:
+    spent = {stage: after[stage] - before[stage] for stage in after}
+    total = sum(spent.values())
+    return {stage: seconds / total for stage, seconds in spent.items()} if total else {}

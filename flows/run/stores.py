@@ -1,0 +1,39 @@
+"""Opening a task's store; what is damaged is set aside and rebuilt from the changelogs."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from pathlib import Path
+
+from flows.errors import StateCorrupt, StateError
+from flows.state.base import Store
+from flows.state.rocks import RocksStore
+from flows.state.rocks_options import RocksResources
+
+log = logging.getLogger("flows.state")
+
+
+class Stores:
+    """The stores of a worker's tasks, in one folder each; they share one block cache and write-buffer budget."""
+
+    def __init__(self, folder: Path, cache_bytes: int, write_buffer_bytes: int) -> None:
+        self._folder = folder
+        self._resources = RocksResources(cache_bytes, write_buffer_bytes)
+
+    def open(self, task_id: str) -> Store:
+        """Open a task's store; raises `StateError` and `StateLocked`."""
+        path = self._folder / task_id
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StateError(
+                f"state folder {path} cannot be made: {error.strerror}",
+                fix="choose another with --data, or mend its rights",
+            ) from error
+        try:
+            return RocksStore(path, self._resources)
+        except StateCorrupt as error:
+            log.warning("%s; it is rebuilt from its changelogs", error)
+            shutil.rmtree(path)
+            return RocksStore(path, self._resources)
