@@ -43,7 +43,7 @@ class Aggregate(msgspec.Struct, frozen=True):
             assert self.argument is not None
             raise DeclarationError(
                 f"{name}={self.function}({render(self.argument)}) needs {wanted}, "
-                f"but {render(self.argument)} is {given}."
+                f"but {render(self.argument)} is {given.told}."
             )
         if self.function == "approx_distinct":
             return _INT
@@ -100,7 +100,7 @@ def quantile(what: Expr | str, q: float, *, error: float = 0.01) -> Aggregate:
     logarithmic buckets (Masson, Rim, Lee: DDSketch, VLDB 2019), which gives the same answer however the input is cut.
     """
     if not 0 <= q <= 1:
-        raise DeclarationError(f"quantile(q={q!r}): q must be between 0 and 1.")
+        raise DeclarationError(f"quantile(q={q!r}): q must be between 0 and 1, such as 0.95.")
     if not 0.0001 <= error <= 0.5:
         raise DeclarationError(f"quantile(error={error!r}): the relative error must be between 0.0001 and 0.5.")
     return Aggregate("quantile", _argument(what), (("error", float(error)), ("q", float(q))))

@@ -11,7 +11,7 @@ from dsl.agent import Agent, check_coroutine, tables_used
 from dsl.checks import check_fields, check_one_of, checked_name, checked_partitions, key_type, type_of_value
 from dsl.durations import Duration, microseconds
 from dsl.errors import DeclarationError
-from dsl.plan.graph import Plan
+from dsl.plan.graph import Plan, late_topic_name
 from dsl.plan.nodes import AgentNode, Node, SourceNode, TableNode, TimerNode, TopicNode
 from dsl.plan.types import Field, Schema, schema_of
 from dsl.plan.validate import validate
@@ -255,7 +255,7 @@ class App:
         return node.partitions
 
     def _late_topic(self, table: Table) -> Topic:
-        name = f"{self.id}-{table.name}-late"
+        name = late_topic_name(self.id, table.name)
         if name not in self._topics:
             partitions = self._partitions_of_table(table.name)
             node = TopicNode(id=name, name=name, value="dict", partitions=partitions, internal=True)

@@ -7,7 +7,7 @@ from typing import Any
 
 from dsl.errors import DeclarationError
 from dsl.plan.exprs import Call, Column, ExprNode, Literal, render
-from dsl.plan.types import Kind, kind_of_value
+from dsl.plan.types import Kind, kind_of_value, value_name
 
 
 class Expr:
@@ -222,7 +222,7 @@ class Expr:
         """Convert to `str`, `int` or `float`; what cannot be converted becomes null."""
         names = {str: "to_str", int: "to_int", float: "to_float"}
         if to not in names:
-            raise DeclarationError(f"cannot cast {self!r} to {to!r}: expected str, int or float.")
+            raise DeclarationError(f"cannot cast {self!r} to {value_name(to)}: expected str, int or float.")
         return self._call(names[to])
 
 

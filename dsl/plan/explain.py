@@ -48,6 +48,8 @@ def _sub_lines(plan: Plan, sub: SubTopology) -> Iterator[str]:
             window = "" if node.window is None else f", {node.window}"
             yield _line("columnar", f"{step} <- {node.input}", f"table by {', '.join(node.keys)}{window}")
             yield from (f"{'':15}{call_words(c)}: {c.result}" for c in node.aggregates)
+            if (late := plan.late_topic(node.table)) is not None:
+                yield f"{'':15}late records to {late.name}"
         else:
             yield _step_line(plan, step, node)
 

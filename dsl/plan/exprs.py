@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from dsl.durations import show
+
 if TYPE_CHECKING:
     Value = None | bool | int | float | str | bytes | dt.datetime | dt.date | dt.timedelta
 else:  # msgspec cannot tell text, bytes and times apart in JSON; `wire` marks them
@@ -61,7 +63,7 @@ def render(expr: ExprNode) -> str:
     if isinstance(expr, Column):
         return expr.name
     if isinstance(expr, Literal):
-        return repr(expr.value)
+        return _shown(expr.value)
     if expr.function in _INFIX:
         left, right = (_operand(a) for a in expr.args)
         return f"{left} {_INFIX[expr.function]} {right}"
@@ -72,6 +74,12 @@ def render(expr: ExprNode) -> str:
     if expr.function in _POSTFIX:
         return f"{_operand(expr.args[0])} {_POSTFIX[expr.function]}"
     return f"{expr.function}({', '.join(render(a) for a in expr.args)})"
+
+
+def _shown(value: Value) -> str:
+    if isinstance(value, dt.timedelta) and value >= dt.timedelta():
+        return show(value // dt.timedelta(microseconds=1))
+    return value.isoformat() if isinstance(value, dt.date) else repr(value)
 
 
 def _operand(expr: ExprNode) -> str:

@@ -142,7 +142,7 @@ def type_of(expr: ExprNode, schema: Schema) -> DataType:
     kind = rule(types) if arity is None or arity == len(types) else None
     if kind is None:
         given = zip(expr.args, types, strict=True)
-        shown = ", ".join(f"{render(a)} is {'null' if a == Literal(None) else t}" for a, t in given)
+        shown = ", ".join(f"{render(a)} is {'null' if a == Literal(None) else t.told}" for a, t in given)
         raise DeclarationError(f"{render(expr)!r} does not fit the types of its arguments: {shown}.")
     return DataType(kind, _nullable(expr, types))
 

@@ -73,6 +73,10 @@ class Plan:
         """Find a declared topic by its broker name."""
         return next((t for t in self.of_type(TopicNode) if t.name == name), None)
 
+    def late_topic(self, table: str) -> TopicNode | None:
+        """Find the topic of a table's late records, where the app has asked for it."""
+        return self.topic(late_topic_name(self.app, table))
+
     def table_nodes(self) -> dict[str, AggregateNode | TableNode]:
         """Return all tables by name."""
         return {n.table: n for n in self.of_type(AggregateNode, TableNode)}
@@ -149,6 +153,11 @@ class Plan:
     @cached_property
     def _topic_names(self) -> set[str]:
         return {t.name for t in self.of_type(TopicNode)}
+
+
+def late_topic_name(app: str, table: str) -> str:
+    """Name the topic that gets the late records of a table."""
+    return f"{app}-{table}-late"
 
 
 def writing_half(repartition: str) -> str:

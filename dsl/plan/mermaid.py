@@ -53,6 +53,8 @@ def _arrows(plan: Plan) -> Iterator[str]:
         if isinstance(node, RepartitionNode):
             yield f"  {names[here]} --> {names[node.id]}"
         yield from (f"  {names[here]} --> {names[topics[t]]}" for t in _written(node))
+        if isinstance(node, AggregateNode) and (late := plan.late_topic(node.table)) is not None:
+            yield f"  {names[here]} -- late --> {names[late.id]}"
 
 
 def _written(node: Node) -> tuple[str, ...]:

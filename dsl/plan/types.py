@@ -42,6 +42,11 @@ class DataType(msgspec.Struct, frozen=True):
     def __str__(self) -> str:
         return self.kind.value + ("?" if self.nullable else "")
 
+    @property
+    def told(self) -> str:
+        """The type in an error: an object where it is no type that can be computed with."""
+        return "an object" if self.kind is Kind.OTHER else str(self)
+
     def as_nullable(self, nullable: bool = True) -> DataType:
         return DataType(self.kind, nullable)
 
