@@ -1,0 +1,134 @@
+"""From the declared aggregates to the cells of a table: what to keep, and how each result comes out of it.
+
+One function an aggregate, in `_RECIPES`. Arguments and cells that several aggregates need are kept once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+import polars as pl
+
+from dsl.plan.nodes import AggregateCall
+from dsl.plan.types import Kind
+from flows.errors import FlowsError
+from flows.operate.aggregates.cell import Cell
+from flows.operate.aggregates.columns import finished, plain_type
+from flows.operate.aggregates.counts import Count
+from flows.operate.aggregates.edges import Edge
+from flows.operate.aggregates.extremes import Extreme
+from flows.operate.aggregates.quantiles import Distribution
+from flows.operate.aggregates.registers import Registers
+from flows.operate.aggregates.sums import FloatSum, IntSum
+
+Finish = Callable[[pl.DataFrame], pl.Series]
+"""Computes a result column from decoded fields."""
+
+C = TypeVar("C", bound=Cell)
+
+
+class Layout:
+    """The cells of a list of aggregates, in the order in which they are first needed."""
+
+    def __init__(self, calls: Sequence[AggregateCall]) -> None:
+        self.inputs: list[tuple[str, AggregateCall]] = []
+        self.kinds: dict[str, Kind] = {}
+        self.cells: list[Cell] = []
+        self._arguments: dict[str, str] = {}
+        self._known: dict[tuple[Any, ...], Cell] = {}
+        self.finish: list[Finish] = [self._recipe(call)(self, call) for call in calls]
+
+    def _recipe(self, call: AggregateCall) -> Callable[[Layout, AggregateCall], Finish]:
+        if call.function not in _RECIPES:
+            known = ", ".join(sorted(_RECIPES))
+            raise FlowsError(f"aggregate {call.name}={call.function}() is unknown", fix=f"use one of {known}")
+        return _RECIPES[call.function]
+
+    def argument(self, call: AggregateCall) -> str:
+        """Return the column that holds a call's argument; equal expressions share one."""
+        expression = repr(call.argument)  # unlike ==, repr tells 1 from 1.0
+        if expression not in self._arguments:
+            assert call.argument_type is not None
+            name = self._arguments[expression] = f"$a{len(self.inputs)}"
+            self.inputs.append((name, call))
+            self.kinds[name] = call.argument_type.kind
+        return self._arguments[expression]
+
+    def cell(self, make: Callable[..., C], *args: Any, **options: Any) -> C:
+        """Return the cell of these arguments, made when first asked for."""
+        key = (make, args, tuple(options.items()))
+        if key not in self._known:
+            self._known[key] = make(f"$s{len(self.cells)}", *args, **options)
+            self.cells.append(self._known[key])
+        return self._known[key]  # type: ignore[return-value]
+
+
+def _count(layout: Layout, call: AggregateCall) -> Finish:
+    cell = layout.cell(Count, None if call.argument is None else layout.argument(call))
+    return lambda fields: fields[cell.slot]
+
+
+def _sum_cell(layout: Layout, call: AggregateCall) -> Cell:
+    argument = layout.argument(call)
+    return layout.cell(IntSum if layout.kinds[argument] is Kind.INT else FloatSum, argument)
+
+
+def _sum(layout: Layout, call: AggregateCall) -> Finish:
+    cell = _sum_cell(layout, call)
+    return lambda fields: fields[cell.slot]
+
+
+def _mean(layout: Layout, call: AggregateCall) -> Finish:
+    total, count = _sum_cell(layout, call), layout.cell(Count, layout.argument(call))
+
+    def finish(fields: pl.DataFrame) -> pl.Series:
+        counts = fields[count.slot].to_numpy()
+        means = fields[total.slot].cast(pl.Float64).to_numpy() / np.maximum(counts, 1)
+        return _null_where(pl.Series(means), counts == 0)
+
+    return finish
+
+
+def _extreme(layout: Layout, call: AggregateCall) -> Finish:
+    argument = layout.argument(call)
+    kind = layout.kinds[argument]
+    cell = layout.cell(Extreme, argument, plain_type(kind), largest=call.function == "max")
+    return lambda fields: finished(fields[cell.slot], kind)
+
+
+def _edge(layout: Layout, call: AggregateCall) -> Finish:
+    argument = layout.argument(call)
+    kind = layout.kinds[argument]
+    field = layout.cell(Edge, last=call.function == "last").keep(argument, plain_type(kind))
+    return lambda fields: finished(fields[field], kind)
+
+
+def _quantile(layout: Layout, call: AggregateCall) -> Finish:
+    options = dict(call.options)
+    cell = layout.cell(Distribution, layout.argument(call), options["error"])
+    return lambda fields: cell.quantile(fields, options["q"])
+
+
+def _approx_distinct(layout: Layout, call: AggregateCall) -> Finish:
+    argument = layout.argument(call)
+    cell = layout.cell(Registers, argument, layout.kinds[argument], int(dict(call.options)["precision"]))
+    return lambda fields: pl.Series(cell.estimate(fields))
+
+
+def _null_where(column: pl.Series, empty: np.ndarray[Any, np.dtype[np.bool_]]) -> pl.Series:
+    return column.set(pl.Series(empty), None) if empty.any() else column
+
+
+_RECIPES: dict[str, Callable[[Layout, AggregateCall], Finish]] = {
+    "count": _count,
+    "sum": _sum,
+    "mean": _mean,
+    "min": _extreme,
+    "max": _extreme,
+    "first": _edge,
+    "last": _edge,
+    "quantile": _quantile,
+    "approx_distinct": _approx_distinct,
+}

@@ -1,0 +1,108 @@
+"""Sums that do not depend on how the input is cut.
+
+Integers are added in 64 bits where that cannot overflow and in 128 bits elsewhere. Floats are kept as a pair
+(sum, error): the sum as a float, and what rounding took from it. Within a batch the error comes from splitting every
+value at one power of two (Rump, Ogita, Oishi: Accurate floating-point summation, 2008): the upper parts add up
+without rounding, in any order; the lower parts are too small for their rounding to matter. Between
+batches it comes from Knuth's two-sum. Infinities and NaN follow IEEE 754; so does a sum that overflows on its way.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from flows.operate.aggregates.cell import Cell, Groups
+from flows.operate.aggregates.columns import bounds, narrow
+
+Floats = npt.NDArray[np.float64]
+
+
+class IntSum(Cell):
+    """Field: the sum, 0 of nothing."""
+
+    def __init__(self, slot: str, argument: str) -> None:
+        super().__init__(slot)
+        self.fields = ((slot, pl.Int64),)
+        self._argument = argument
+
+    def of_values(self, frame: pl.DataFrame) -> list[pl.Expr]:
+        return [_total(frame[self._argument]).alias(self.slot)]
+
+    def of_states(self, frame: pl.DataFrame) -> list[pl.Expr]:
+        return [_total(frame[self.slot])]
+
+    def settle_values(self, groups: Groups) -> list[pl.Series]:
+        return [narrow(groups.grouped[self.slot])]
+
+    def merge(self, stored: pl.DataFrame, gathered: pl.DataFrame) -> list[pl.Series]:
+        old, new = stored[self.slot], gathered[self.slot]
+        if _may_overflow(old, 2) or _may_overflow(new, 2):
+            return [narrow(old.cast(pl.Int128) + new.cast(pl.Int128))]
+        return [old + new]
+
+
+def _total(column: pl.Series) -> pl.Expr:
+    """Return the expression that adds up a group of this column in enough bits."""
+    wide = _may_overflow(column, len(column))
+    return (pl.col(column.name).cast(pl.Int128) if wide else pl.col(column.name)).sum()
+
+
+def _may_overflow(column: pl.Series, count: int) -> bool:
+    return column.dtype == pl.Int128 or max(map(abs, bounds(column))) * count >= 1 << 63
+
+
+class FloatSum(Cell):
+    """Fields: the sum, 0.0 of nothing, and its error."""
+
+    def __init__(self, slot: str, argument: str) -> None:
+        super().__init__(slot)
+        self._argument, self._error = argument, slot + "_error"
+        self.fields = ((slot, pl.Float64), (self._error, pl.Float64))
+
+    def of_values(self, frame: pl.DataFrame) -> list[pl.Expr]:
+        value = pl.col(self._argument)
+        upper = _upper(value, _splitter(frame[self._argument]))
+        return [upper.sum().alias(self.slot), (value - upper).sum().alias(self._error)]
+
+    def of_states(self, frame: pl.DataFrame) -> list[pl.Expr]:
+        value, error = pl.col(self.slot), pl.col(self._error)
+        upper = _upper(value, _splitter(frame[self.slot]))
+        return [upper.sum().alias(self.slot), (value - upper + error).sum().alias(self._error)]
+
+    def settle_values(self, groups: Groups) -> list[pl.Series]:
+        upper, lower = (groups.grouped[name].to_numpy() for name in (self.slot, self._error))
+        return self._pair(*two_sum(upper, np.where(np.isfinite(upper), lower, 0.0)))
+
+    def merge(self, stored: pl.DataFrame, gathered: pl.DataFrame) -> list[pl.Series]:
+        total, lost = two_sum(stored[self.slot].to_numpy(), gathered[self.slot].to_numpy())
+        lost = lost + (stored[self._error].to_numpy() + gathered[self._error].to_numpy())
+        return self._pair(*two_sum(total, lost))
+
+    def _pair(self, total: Floats, error: Floats) -> list[pl.Series]:
+        return [pl.Series(self.slot, total), pl.Series(self._error, error)]
+
+
+def two_sum(a: Floats, b: Floats) -> tuple[Floats, Floats]:
+    """Return the rounded sums and what rounding took: exactly a + b together; no error where a sum is not finite."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        total = a + b
+        part = total - a
+        error = (a - (total - part)) + (b - part)
+    return total, np.where(np.isfinite(total), error, 0.0)
+
+
+def _splitter(column: pl.Series) -> float:
+    """Return the power of two at which to split: 2n times the largest finite magnitude; 0 where it would overflow."""
+    values = np.abs(column.drop_nulls().to_numpy())
+    largest = float(values[np.isfinite(values)].max(initial=0.0))
+    _, exponent = math.frexp(largest)
+    exponent += (len(values) + 2).bit_length()
+    return math.ldexp(1.0, exponent) if largest and exponent < 1023 else 0.0
+
+
+def _upper(value: pl.Expr, splitter: float) -> pl.Expr:
+    return (value + splitter) - splitter if splitter else value

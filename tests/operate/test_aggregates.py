@@ -1,0 +1,218 @@
+"""Aggregates against the naive oracle on random histories, cut in random ways into batches and commits."""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+from typing import Any
+
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dsl.aggregate import approx_distinct, count, first, last, max, mean, min, quantile, sum
+from dsl.plan.types import Kind
+from tests.operate.aggregate_runs import aggregation, columns, frame, groups, result, run
+from tests.oracle import aggregates as oracle
+from tests.oracle.aggregates import FUNCTIONS, Event
+
+EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+ORDERED = [kind.value for kind in Kind if kind.is_ordered]
+
+VALUES: dict[str, st.SearchStrategy[Any]] = {
+    "int": st.one_of(st.integers(-3, 3), st.integers(-(2**63), 2**63 - 1), st.sampled_from([-(2**63), 2**63 - 1])),
+    "float": st.one_of(
+        st.sampled_from([0.0, -0.0, 0.1, -1.5, 1e16, -1e16, 5e-324, math.inf, -math.inf, math.nan]),
+        st.floats(-1e300, 1e300),
+    ),
+    "str": st.text("aéz😀\x00", max_size=3),
+    "bool": st.booleans(),
+    "bytes": st.binary(max_size=3),
+    "datetime": st.integers(-(10**15), 10**15).map(lambda us: EPOCH + dt.timedelta(microseconds=us)),
+    "date": st.dates(dt.date(1900, 1, 1), dt.date(2100, 1, 1)),
+    "duration": st.integers(-(10**12), 10**12).map(lambda us: dt.timedelta(microseconds=us)),
+    "other": st.none(),
+}
+
+
+@st.composite
+def histories(draw: st.DrawFn) -> list[Event]:
+    """Draw events of a few keys, times and partitions; a third of the values are null; offsets ascend."""
+    count = draw(st.integers(0, 30))
+    offsets = [0, 0]
+    events = []
+    for _ in range(count):
+        partition = draw(st.integers(0, 1))
+        offsets[partition] += draw(st.sampled_from([0, 1, 1]))  # 0: a flat_map gave two records of one
+        values = {k: draw(st.one_of(v, v, st.none())) for k, v in VALUES.items()}
+        key, time = draw(st.sampled_from("abc")), draw(st.integers(-2, 2))
+        events.append(Event(key, time, partition, offsets[partition], values))
+    return events
+
+
+CUTS = st.lists(st.integers(0, 30), max_size=6)
+
+EXACT = {
+    "n": count(),
+    **{f"count_{kind}": count(kind) for kind in VALUES if kind != "other"},
+    "sum": sum("int"),
+    **{f"{aggregate.__name__}_{kind}": aggregate(kind) for aggregate in (min, max, first, last) for kind in ORDERED},
+    "median": quantile("float", 0.5),
+    "low": quantile("float", 0.1),
+    "low_int": quantile("int", 0.1),
+}
+
+
+def same(got: Any, expected: Any) -> bool:
+    """Compare, NaN equal to itself and 1 not to True."""
+    if isinstance(got, float) and isinstance(expected, float):
+        return got == expected or (math.isnan(got) and math.isnan(expected))
+    return type(got) is type(expected) and got == expected
+
+
+@settings(deadline=None, max_examples=40)
+@given(histories(), CUTS, CUTS)
+def test_agrees_with_the_oracle_and_not_with_the_cuts(events: list[Event], batches: list[int], commits: list[int]):
+    made = aggregation(**EXACT)
+    states = run(made, events, batches, commits)
+    assert states == run(made, events)
+    found = result(made, states)
+    assert found.keys() == groups(events).keys()
+    for key, group in groups(events).items():
+        assert found[key].pop("$time") == builtin_max(e.time for e in group)
+        for call in made.calls:
+            column = columns_of(call)
+            options = {"q": dict(call.options)["q"]} if call.function == "quantile" else {}
+            expected = FUNCTIONS[call.function](group, column, **options)
+            got = found[key][call.name]
+            close_enough = call.function == "quantile" and close(got, expected, 5e-324, rel_tol=1e-15)
+            assert close_enough or same(got, expected), call.name
+
+
+def builtin_max(values: Any) -> Any:
+    return sorted(values)[-1]
+
+
+def columns_of(call: Any) -> str | None:
+    return None if call.argument is None else call.argument.name
+
+
+@settings(deadline=None, max_examples=60)
+@given(histories(), CUTS, CUTS)
+def test_float_sums_keep_what_rounding_takes(events: list[Event], batches: list[int], commits: list[int]):
+    made = aggregation(total=sum("float"), mean=mean("float"), mean_int=mean("int"))
+    found = result(made, run(made, events, batches, commits))
+    for key, group in groups(events).items():
+        values = oracle.present(group, "float")
+        exact = oracle.total(group, "float")
+        slack = 1e-20 * math.fsum(abs(v) for v in values if math.isfinite(v))
+        assert close(found[key]["total"], float(exact), slack)
+        mean_ = oracle.mean(group, "float")
+        assert close(found[key]["mean"], mean_, slack)
+        assert close(found[key]["mean_int"], oracle.mean(group, "int"), 0.0)
+
+
+def close(got: float | None, expected: float | None, slack: float, rel_tol: float = 1e-12) -> bool:
+    if got is None or expected is None:
+        return got is expected
+    return same(got, expected) or math.isclose(got, expected, rel_tol=rel_tol, abs_tol=slack)
+
+
+def test_a_sum_survives_what_a_plain_one_loses():
+    made = aggregation(total=sum("float"))
+    events = [event(float=v) for v in (1e16, 1.0, -1e16, 1.0, 0.1, -0.1)]
+    for cuts in ([], range(6)):
+        assert result(made, run(made, events, (), cuts))["a"]["total"] == 2.0
+
+
+def event(key: str = "a", time: int = 0, offset: int = 0, **values: Any) -> Event:
+    return Event(key, time, 0, offset, dict.fromkeys(VALUES) | values)
+
+
+@pytest.mark.parametrize("cuts", [[], [1], [1, 2, 3]])
+def test_integer_sums_beyond_64_bits_are_exact(cuts: list[int]):
+    made = aggregation(total=sum("int"), mean=mean("int"))
+    for sign in (1, -1):
+        events = [event(int=sign * (2**63 - 1)) for _ in range(5)]
+        found = result(made, run(made, events, (), cuts))["a"]
+        assert found["total"] == sign * 5 * (2**63 - 1)
+        assert math.isclose(found["mean"], sign * (2**63 - 1), rel_tol=1e-15)
+    back = [event(int=2**63 - 1), event(int=2**63 - 1), event(int=-(2**63)), event(int=-(2**63))]
+    assert run(made, back, (), cuts).keys() == {"a"}
+    assert made.results(list(run(made, back, (), cuts).values()))["total"].to_list() == [-2]
+
+
+def test_of_nothing():
+    made = aggregation(
+        n=count("int"), total=sum("int"), real=sum("float"), mean=mean("float"), low=min("str"), high=max("float"),
+        median=quantile("float", 0.5), kinds=approx_distinct("str"), last=last("int"),
+    )  # fmt: skip
+    assert result(made, run(made, [event(), event()], (), [1]))["a"] == {
+        "n": 0, "total": 0, "real": 0.0, "mean": None, "low": None, "high": None,
+        "median": None, "kinds": 0, "last": None, "$time": 0,
+    }  # fmt: skip
+
+
+def test_columns_without_a_type_are_nulls():
+    made = aggregation(**EXACT)
+    given_ = frame(made, [event(), event(int=5)])
+    untyped = given_.with_columns(pl.lit(None).alias(name) for name, column in columns(made).items())
+    state = made.merge([None], made.gather([made.partial(untyped, ["key"])], ["key"]))
+    assert state == list(run(made, [event(), event()]).values())
+
+
+def test_no_rows_and_no_states():
+    made = aggregation(**EXACT, total=sum("float"), kinds=approx_distinct("str"))
+    nothing = made.partial(frame(made, []), ["key"])
+    assert nothing.height == 0
+    assert made.gather([], ["key"]).height == 0
+    assert made.gather([nothing, nothing], ["key"]).columns == nothing.columns
+    assert made.merge([], nothing) == []
+    assert made.results([]).schema == made.results(list(run(made, [event()]).values())).schema
+    one = made.partial(frame(made, [event(int=1)]), ["key"])
+    assert made.gather([nothing, one, nothing], ["key"]).equals(one)
+    assert made.merge([None], made.gather([made.gather([], ["key"]), one], ["key"])) == made.merge([None], one)
+
+
+def test_rows_of_one_partial_may_be_of_one_group():
+    """Panes spread over hopping windows are; a caller that knows better skips the grouping."""
+    made = aggregation(n=count(), last=last("int"))
+    one = made.partial(frame(made, [event(int=1, offset=1)]), ["key"])
+    assert made.gather([pl.concat([one, one])], ["key"])["$s0"].to_list() == [2]
+    assert made.gather([one], ["key"], distinct=True) is one
+
+
+def test_grouping_by_several_columns_and_nulls():
+    made = aggregation(n=count(), median=quantile("int", 0.5))
+    rows = frame(made, [event(int=i) for i in range(4)]).with_columns(
+        pl.Series("window", [1, 1, 2, 2]), pl.Series("carrier", [None, None, None, "x"])
+    )
+    by = ["carrier", "window"]
+    gathered = made.gather([made.partial(rows, by), made.partial(rows, by)], by).sort(by)
+    assert gathered.select(by).rows() == [(None, 1), (None, 2), ("x", 2)]
+    assert made.results(made.merge([None] * 3, gathered))["n"].to_list() == [4, 2, 2]
+    assert made.results(made.merge([None] * 3, gathered))["median"].to_list() == [0.5, 2.0, 3.0]
+
+
+@settings(deadline=None, max_examples=20)
+@given(histories(), st.integers(0, 30))
+def test_two_states_combine_to_one(events: list[Event], cut: int):
+    made = aggregation(**EXACT, kinds=approx_distinct("int"))
+    events = [e._replace(key="a") for e in events]
+    head, tail = run(made, events[:cut]), run(made, events[cut:])
+    if head and tail:
+        assert made.combine(head["a"], tail["a"]) == run(made, events)["a"]
+
+
+def test_arguments_and_cells_are_shared():
+    made = aggregation(a=sum("int"), b=mean("int"), c=count("int"), d=quantile("int", 0.5), e=quantile("int", 0.9))
+    assert [name for name, _ in made.inputs] == ["$a0"]
+    assert not made.needs_order
+    assert aggregation(a=first("int")).needs_order
+    partial = made.partial(frame(made, [event(int=1)]), ["key"])
+    assert sum_of(partial.columns, "$s0", "$s1", "$s2") == 7
+
+
+def sum_of(names: list[str], *prefixes: str) -> int:
+    return len([n for n in names if n in prefixes or n.startswith(f"{prefixes[-1]}_")])
