@@ -25,7 +25,7 @@ from flows.query.statement import QueryError, first_line, read_statement
 _CONFIG = {
     "python_enable_replacements": "false",
     "temp_directory": "",
-    "memory_limit": "1GB",
+    "memory_limit": "512MB",
     "threads": "2",
     "autoinstall_known_extensions": "false",
     "autoload_known_extensions": "false",

@@ -98,12 +98,12 @@ def _tables(nodes: list[dict[str, Any]], known: list[str]) -> Iterator[str]:
         elif node.get("type") == "BASE_TABLE":
             name, schema = str(node["table_name"]), str(node.get("schema_name", ""))
             found = name if name in known else by_fold.get(name.casefold())
-            if found is not None:
+            if found is not None and schema.casefold() in _OWN_SCHEMAS:
                 yield found
             elif schema.casefold() in ("information_schema", "pg_catalog"):
                 yield from known
             elif name.casefold() not in own:
-                raise unknown_table(name if schema in _OWN_SCHEMAS else f"{schema}.{name}", known)
+                raise unknown_table(f"{schema}.{name}" if schema else name, known)
 
 
 def _common(node: dict[str, Any]) -> list[dict[str, Any]]:
