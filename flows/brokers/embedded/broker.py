@@ -32,7 +32,6 @@ from flows.clock import Clock, SystemClock
 from flows.errors import BrokerError
 
 T = TypeVar("T")
-_SWEPT_AT_ONCE = 2  # partitions; the maintainer drops the records of the others
 
 
 class EmbeddedBroker:
@@ -188,10 +187,9 @@ class EmbeddedBroker:
 
         def work(scope: Scope) -> bool:
             partitions = [log.purge(scope.connection, tp, offset) for tp, offset in wanted.items()]
-            more = [retain.sweep(partition, scope) for partition in partitions[:_SWEPT_AT_ONCE]]
-            return any(more)
+            return retain.sweep(partitions, scope)
 
-        if await self._write("purge records", work) or len(wanted) > _SWEPT_AT_ONCE:
+        if await self._write("purge records", work):
             self._maintainer.nudge()
 
     async def join(

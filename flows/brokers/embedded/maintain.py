@@ -114,13 +114,16 @@ class Maintainer:
         now = self._clock.now()
         for old in retain.expired(self._connection, now):  # 1
             self._job("drop old records", partial(retain.raise_start, old))
-        for partition in retain.to_sweep(self._connection):  # 2
-            while self._job("drop records", partial(retain.sweep, partition)):
-                pass
+        while self._sweep_more():  # 2
+            pass
         for dirty in compact.due(self._connection, now, every=every):  # 3
             self._compact(dirty, now)
         while self._freed():  # 4
             self._job("shrink the file", retain.vacuum)
+
+    def _sweep_more(self) -> bool:
+        partitions = retain.to_sweep(self._connection)
+        return bool(partitions) and self._job("drop records", partial(retain.sweep, partitions))
 
     def _compact(self, dirty: compact.Dirty, now: float) -> None:
         try:

@@ -38,6 +38,7 @@ class EmbeddedReader:
     async def fetch(self, max_records: int, timeout: float) -> list[Records]:
         """Return what is there, at most `max_records` a partition; wait up to `timeout` seconds if nothing is.
 
+        Returns nothing, but at once, when all it did was to move a position across a hole to the end.
         Raises `OffsetOutOfRange`, `UnknownTopic`, `BrokerUnavailable`. A cancelled fetch has read nothing.
         """
         if self._ticket is not None:
@@ -46,11 +47,13 @@ class EmbeddedReader:
         deadline = loop.time() + timeout
         while True:
             wanted = self._wanted()
-            self._ticket = ticket = self._watch.enter({tp: self._positions[tp] for tp in wanted})
+            before = {tp: self._positions[tp] for tp in wanted}
+            self._ticket = ticket = self._watch.enter(before)
             try:
                 found = await self._round(wanted, max_records)
+                moved = any(self._positions[tp] != position for tp, position in before.items())
                 rest = deadline - loop.time()
-                if found or rest <= 0 or self._closed:
+                if found or moved or rest <= 0 or self._closed:
                     return found
                 await ticket.wait(rest)
             finally:

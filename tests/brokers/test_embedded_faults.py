@@ -1,0 +1,249 @@
+"""What goes wrong on a machine: each error is one line that names the place and the fix, and nothing is half done."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import resource
+import sqlite3
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from flows.brokers.base import Committed, Outgoing, TopicPartition, TopicSpec, Transaction
+from flows.brokers.embedded import EmbeddedBroker, schema
+from flows.brokers.embedded.turn import Turn
+from flows.clock import ManualClock
+from flows.errors import BrokerError, BrokerUnavailable, FlowsError, OutcomeUnknown
+from tests.contracts.broker_fixtures import outgoing, read_all, values
+
+TP = TopicPartition("events", 0)
+NOBODY = 65534
+
+
+def big(count: int) -> Outgoing:
+    return Outgoing([None] * count, [bytes(1000)] * count, [0] * count)
+
+
+async def start_fails(folder: Path) -> FlowsError:
+    with pytest.raises(BrokerError) as raised:
+        await EmbeddedBroker(folder).start()
+    assert "\n" not in str(raised.value)
+    assert str(folder) in str(raised.value)
+    assert raised.value.fix
+    return raised.value
+
+
+async def test_a_full_disk_refuses_whole_transactions_and_passes_when_there_is_room(tmp_path: Path, clock: ManualClock):
+    broker = EmbeddedBroker(tmp_path, clock, maintenance=None, max_bytes=3_000_000)
+    await broker.start()
+    await broker.create_topic(TopicSpec(name="events", partitions=2, retention=60))
+    producer, other = await broker.producer("task"), TopicPartition("events", 1)
+    done = 0
+
+    async def fill() -> None:
+        nonlocal done
+        while True:
+            pair = {other: outgoing(done), TP: big(300)}
+            await producer.commit(Transaction(group="g", outputs=pair, offsets={TP: Committed(done)}))
+            done += 1
+
+    with pytest.raises(BrokerUnavailable, match="full; free some space"):
+        await fill()
+
+    assert 5 < done < 15
+    assert await broker.end_offsets([TP, other]) == {TP: 300 * done, other: done}
+    assert await broker.committed("g", [TP]) == {TP: Committed(done - 1)}
+    clock.advance(61)
+    await broker.maintain()
+    assert await broker.produce({TP: big(300)}) == {TP: 300 * (done + 1)}
+    await broker.close()
+
+
+@contextmanager
+def files_up_to(size: int) -> Iterator[None]:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+async def test_an_error_of_the_commit_itself_leaves_the_outcome_unknown_and_the_broker_usable(
+    broker: EmbeddedBroker,
+):
+    await broker.create_topic(TopicSpec(name="events"))
+    await broker.produce({TP: outgoing(1)})
+    size = (broker.folder / "broker.db-wal").stat().st_size
+
+    with files_up_to(size + 50_000), pytest.raises(OutcomeUnknown, match="recover from the committed offsets"):
+        await broker.produce({TP: big(500)})
+
+    assert await broker.end_offsets([TP]) == {TP: 1}
+    assert await broker.produce({TP: outgoing(2)}) == {TP: 2}
+    assert values(await read_all(broker, TP)) == [b"1", b"2"]
+
+
+async def test_a_file_locked_by_another_program_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(schema, "PATIENCE", 0.05)
+    broker = EmbeddedBroker(tmp_path, maintenance=None)
+    await broker.start()
+    await broker.create_topic(TopicSpec(name="events"))
+    shell = sqlite3.connect(tmp_path / "broker.db", isolation_level=None)
+    shell.execute("BEGIN IMMEDIATE")
+
+    outcomes = await asyncio.gather(*(broker.produce({TP: outgoing(n)}) for n in range(3)), return_exceptions=True)
+    assert all(isinstance(error, BrokerUnavailable) and "keeps it locked" in str(error) for error in outcomes)
+    shell.execute("ROLLBACK")
+    assert await broker.produce({TP: outgoing(1)}) == {TP: 1}
+
+    shell.close()
+    await broker.close()
+
+
+async def test_a_file_that_is_no_database_is_said(tmp_path: Path):
+    (tmp_path / "broker.db").write_bytes(b"these are my notes, not a database" * 100)
+
+    error = await start_fails(tmp_path)
+
+    assert "file is not a database" in str(error)
+    assert "restore it from a backup" in error.fix
+
+
+async def test_a_database_of_another_program_is_left_alone(tmp_path: Path):
+    database = sqlite3.connect(tmp_path / "broker.db")
+    database.execute("CREATE TABLE mine (x)")
+    database.close()
+
+    assert "is an SQLite file of another program" in str(await start_fails(tmp_path))
+
+
+async def test_a_newer_layout_is_refused(tmp_path: Path):
+    broker = EmbeddedBroker(tmp_path)
+    await broker.start()
+    await broker.close()
+    database = sqlite3.connect(tmp_path / "broker.db")
+    database.execute("PRAGMA user_version=99")
+    database.close()
+
+    assert "has layout 99, this Flows reads layout 1" in str(await start_fails(tmp_path))
+
+
+async def test_a_folder_that_is_a_file_is_said(tmp_path: Path):
+    (tmp_path / "file").write_text("")
+
+    assert "name a folder" in (await start_fails(tmp_path / "file")).fix
+    assert "name a folder" in (await start_fails(tmp_path / "file" / "below")).fix
+
+
+@contextmanager
+def as_somebody_else() -> Iterator[None]:
+    root = os.geteuid() == 0
+    if root:
+        os.seteuid(NOBODY)
+    try:
+        yield
+    finally:
+        if root:
+            os.seteuid(0)
+
+
+@pytest.fixture
+def theirs(tmp_path: Path) -> Iterator[Path]:
+    """A folder that others may enter, but only its owner may change."""
+    folder = tmp_path / "theirs"
+    for parent in (tmp_path, tmp_path.parent):
+        parent.chmod(0o755)
+    folder.mkdir()
+    yield folder
+    folder.chmod(0o755)
+
+
+@pytest.mark.parametrize("there", [False, True])
+async def test_a_folder_that_one_may_not_write_is_said(theirs: Path, there: bool):
+    if there:
+        await (owner := EmbeddedBroker(theirs)).start()
+        await owner.close()
+    os.chmod(theirs, 0o555)
+
+    with as_somebody_else():
+        error = await start_fails(theirs)
+
+    assert isinstance(error, BrokerUnavailable)
+    assert f"write to {theirs}" in error.fix
+
+
+async def test_a_deleted_file_is_said_by_the_next_start_of_a_connection(tmp_path: Path):
+    with pytest.raises(sqlite3.OperationalError, match="unable to open"):
+        schema.connect(tmp_path / "broker.db", schema.BROKER)
+
+
+async def test_a_closed_broker_says_so(broker: EmbeddedBroker):
+    await broker.create_topic(TopicSpec(name="events"))
+    producer = await broker.producer("task")
+    await broker.close()
+    await broker.close()
+
+    for call in (broker.topics(), broker.produce({}), broker.producer("x"), producer.commit(Transaction(group="g"))):
+        with pytest.raises(BrokerError, match="the broker is"):
+            await call
+
+
+async def test_a_broker_is_not_used_across_a_fork(broker: EmbeddedBroker):
+    await broker.create_topic(TopicSpec(name="events"))
+    reading, writing = os.pipe()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of forking with threads, which is the point
+        child = os.fork()
+    if child == 0:
+        try:
+            broker.reader({})
+        except BrokerError as error:
+            os.write(writing, str(error).encode())
+        finally:
+            os._exit(0)
+    await asyncio.to_thread(os.waitpid, child, 0)
+    os.close(writing)
+
+    said = os.read(reading, 1000).decode()
+    os.close(reading)
+    assert "opened before a fork; open a broker of its own in each process" in said
+    assert await broker.produce({TP: outgoing(1)}) == {TP: 1}
+
+
+@pytest.mark.parametrize(
+    ("out", "said"),
+    [
+        (Outgoing(["k"], [b"v"], [0]), "the key of record 0 of 1 is not bytes or None"),  # type: ignore[list-item]
+        (Outgoing([b"k", b"k"], [b"v", "v"], [0, 0]), "the value of record 1 of 2 is not bytes or None"),  # type: ignore[list-item]
+        (Outgoing([b"k"], [b"v"], [0.5]), "the timestamp of record 0 of 1 is not whole milliseconds"),  # type: ignore[list-item]
+        (Outgoing([b"k"], [b"v", b"w"], [0]), "differ in length"),
+    ],
+)
+async def test_what_is_not_a_record_is_refused_before_it_can_stop_every_reader(
+    broker: EmbeddedBroker, out: Outgoing, said: str
+):
+    await broker.create_topic(TopicSpec(name="events"))
+
+    with pytest.raises(BrokerError, match=said):
+        await broker.produce({TP: out})
+
+
+async def test_a_cancelled_commit_that_was_not_begun_is_not_applied(broker: EmbeddedBroker):
+    await broker.create_topic(TopicSpec(name="events"))
+    busy = Turn(broker.folder)
+    with busy:  # the writer waits for its turn
+        first = asyncio.ensure_future(broker.produce({TP: outgoing(1)}))
+        second = asyncio.ensure_future(broker.produce({TP: outgoing(2)}))
+        await asyncio.sleep(0)
+        second.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await second
+    await first
+    busy.close()
+
+    assert values(await read_all(broker, TP)) == [b"1"]
