@@ -1,4 +1,4 @@
-"""Every mistake of `mistakes.py` is refused where it stands, in the words of `mistakes.txt`."""
+"""Every mistake of the modules in `mistakes/` is refused where it stands, in the words of `mistakes.txt`."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from pathlib import Path
 import pytest
 
 from flows import DeclarationError
-from tests.dsl import mistakes
+from tests.dsl.mistakes import agents, expressions, tables, topics
 from tests.golden import assert_golden
 
 HERE = Path(__file__).parent
 MISTAKES: dict[str, Callable[[], None]] = {
     name: function
-    for name, function in vars(mistakes).items()
+    for module in (topics, expressions, tables, agents)
+    for name, function in vars(module).items()
     if inspect.isfunction(function) and "# here" in inspect.getsource(function)
 }
 
@@ -37,7 +38,7 @@ def told(error: DeclarationError) -> str:
 def test_the_place_of_a_mistake_is_the_line_of_the_person(name: str) -> None:
     lines, start = inspect.getsourcelines(MISTAKES[name])
     marked = next(start + i for i, line in enumerate(lines) if line.rstrip().endswith("# here"))
-    assert caught(MISTAKES[name]).place == f"{mistakes.__file__}:{marked}"
+    assert caught(MISTAKES[name]).place == f"{inspect.getsourcefile(MISTAKES[name])}:{marked}"
 
 
 def test_what_each_mistake_is_told() -> None:

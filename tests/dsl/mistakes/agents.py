@@ -1,0 +1,85 @@
+"""Mistakes in sinks, agents, timers and dictionary tables."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import flows
+from flows import count
+from tests.dsl.mistakes.airport import app, departures
+
+
+def sink_that_is_a_name() -> None:
+    departures().to("alerts")  # type: ignore[arg-type]  # here
+
+
+def sink_of_another_app() -> None:
+    departures().to(flows.App("harbour").topic("ships"))  # here
+
+
+def sinks_that_are_no_list() -> None:
+    a = app()
+    a.agent(departures(a), sink=a.topic("alerts"))  # type: ignore[arg-type]  # here
+
+
+def agent_on_a_table() -> None:
+    a = app()
+    table = departures(a).group_by("origin").agg(n=count()).table("by_origin")
+    a.agent(table)  # type: ignore[arg-type]  # here
+
+
+def agent_that_is_a_plain_function() -> None:
+    a = app()
+
+    @a.agent(departures(a))  # here
+    def watch(stream: Any) -> None: ...
+
+
+def agent_without_copies() -> None:
+    a = app()
+    a.agent(departures(a), concurrency=0)  # here
+
+
+def declared_table_named_for_an_agent() -> None:
+    a = app()
+    stream = departures(a)
+    table = stream.group_by("origin").agg(n=count()).table("by_origin")
+    a.agent(stream, tables=[table])  # type: ignore[list-item]  # here
+
+
+def topics_of_one_table_with_different_partitions() -> None:
+    a = app()
+    late = a.table("late", key=str, value=int, default=int)
+
+    @a.agent(departures(a))
+    async def watch(stream: Any) -> None:
+        late["JFK"] += 1
+
+    @a.agent(a.topic("resets", partitions=2))
+    async def reset(stream: Any) -> None:
+        late.clear()
+
+    a.plan()  # here
+
+
+def timer_of_a_table_that_no_agent_uses() -> None:
+    a = app()
+    late = a.table("late", key=str, value=int, default=int)
+
+    @a.timer("1m")  # here
+    async def report() -> None:
+        late.clear()
+
+    a.plan()
+
+
+def timer_without_an_interval() -> None:
+    app().timer(0)  # here
+
+
+def table_key_that_is_a_dict() -> None:
+    app().table("late", key=dict)  # here
+
+
+def default_that_is_a_value() -> None:
+    app().table("late", default=0)  # type: ignore[arg-type]  # here

@@ -1,0 +1,90 @@
+"""Mistakes in groups, windows and aggregates."""
+
+from __future__ import annotations
+
+from flows import col, count, first, hopping, mean, quantile, sum, tumbling
+from tests.dsl.mistakes.airport import Departure, app, departures
+
+
+def group_by_an_unknown_column() -> None:
+    departures().group_by("carier")  # here
+
+
+def group_by_a_list() -> None:
+    departures().group_by("tags")  # here
+
+
+def group_by_nothing() -> None:
+    departures().group_by()  # here
+
+
+def window_of_an_unkeyed_stream() -> None:
+    app().topic("departures", value=Departure).window(tumbling("1h"))  # here
+
+
+def window_without_a_size() -> None:
+    departures().group_by("origin").window(tumbling())  # here
+
+
+def window_that_is_a_text() -> None:
+    departures().group_by("origin").window("1h")  # type: ignore[arg-type]  # here
+
+
+def hopping_without_a_step() -> None:
+    hopping("24h")  # here
+
+
+def hopping_with_a_step_beyond_its_size() -> None:
+    hopping("6h", "24h")  # here
+
+
+def bad_duration() -> None:
+    tumbling("1 hour")  # here
+
+
+def negative_grace() -> None:
+    tumbling("1h", grace=-5)  # here
+
+
+def retention_shorter_than_grace() -> None:
+    tumbling("1h", grace="10m", retention="5m")  # here
+
+
+def bad_emit() -> None:
+    tumbling("1h", emit="closed")  # here
+
+
+def sum_of_a_text() -> None:
+    departures().group_by("origin").agg(total=sum("carrier"))  # here
+
+
+def first_of_a_list() -> None:
+    departures().group_by("origin").agg(tags=first("tags"))  # here
+
+
+def mean_of_an_unknown_column() -> None:
+    departures().group_by("origin").agg(delay=mean("delays"))  # here
+
+
+def quantile_in_percent() -> None:
+    departures().group_by("origin").agg(p95=quantile("delay", 95))  # here
+
+
+def aggregate_that_is_a_column() -> None:
+    departures().group_by("origin").agg(delay=col("delay"))  # type: ignore[arg-type]  # here
+
+
+def aggregate_that_is_not_called() -> None:
+    departures().group_by("origin").agg(flights=count)  # type: ignore[arg-type]  # here
+
+
+def aggregate_with_the_name_of_a_key() -> None:
+    departures().group_by("origin").agg(origin=count())  # here
+
+
+def aggregate_with_the_name_of_a_window_bound() -> None:
+    departures().group_by("origin").window(tumbling("1h")).agg(window_start=count())  # here
+
+
+def no_aggregate() -> None:
+    departures().group_by("origin").agg()  # here
