@@ -7,7 +7,10 @@ from collections.abc import AsyncIterator
 import pytest
 from aiohttp import ClientSession
 
-from tests.web.site import Site, airport
+from tests.web.airport import Site, airport
+from tests.web.browser import browser, chromium
+
+__all__ = ["browser", "chromium"]
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ from aiohttp import ClientSession
 
 from flows.query.base import Change
 from flows.web import Limits
+from tests.web.airport import HOUR, NEW_YEAR, Site, airport, delay
 from tests.web.events import DEADLINE, Events
-from tests.web.site import HOUR, NEW_YEAR, Site, airport, delay
 
 PATH = "/api/tables/delays_by_carrier/changes"
 

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 from aiohttp import ClientSession
 
-from tests.web.site import Site
+from tests.web.airport import Site
 
 TOKEN = "correct horse battery staple"
 QUESTION = {"sql": "SELECT 1"}

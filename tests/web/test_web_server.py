@@ -13,7 +13,7 @@ from aiohttp import ClientSession
 
 from flows.errors import FlowsError, UsageError
 from flows.web import Limits
-from tests.web.site import NO_SUCH_COLUMN, Answered, Site
+from tests.web.airport import NO_SUCH_COLUMN, Answered, Site
 
 
 async def test_a_free_port_is_picked_and_given(site: Site) -> None:

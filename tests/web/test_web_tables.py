@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from aiohttp import ClientSession
 
-from tests.web.site import HOUR, NEW_YEAR, Site, delay
+from tests.web.airport import HOUR, NEW_YEAR, Site, delay
 
 
 async def get(client: ClientSession, path: str, status: int = 200) -> Any:

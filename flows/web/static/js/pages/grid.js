@@ -1,0 +1,143 @@
+// Draws rows as a table. However often rows change, it draws at most once a frame, and no more rows than a person reads.
+
+import { attribute, el, say } from "../dom.js";
+import { columnsOf, ordered } from "./columns.js";
+
+const SHOWN = 500;
+const LIT = 150;
+
+export class Grid {
+  #info;
+  #store;
+  #onSort;
+  #onDrawn;
+  #frame = null;
+  #columns = [];
+  #lines = new Map();
+  #severalWindows = false;
+  #sort = null;
+  #head = el("tr");
+  #body = el("tbody");
+  #drawnVersion = -1;
+
+  /** `onSort(column)` is called when a header is pressed, `onDrawn(shown)` after each drawing. */
+  constructor(info, store, { onSort, onDrawn }) {
+    this.#info = info;
+    this.#store = store;
+    this.#onSort = onSort;
+    this.#onDrawn = onDrawn;
+    const table = el("table", {}, el("thead", {}, this.#head), this.#body);
+    this.element = el(
+      "div",
+      { class: "grid", tabindex: "0", role: "region", "aria-label": `Rows of ${info.name}` },
+      table,
+    );
+  }
+
+  /** Show this order (`{column, descending}` or null), with a window column or without. */
+  arrange(sort, severalWindows) {
+    this.#sort = sort;
+    this.#severalWindows = severalWindows;
+    this.#drawnVersion = -1;
+    this.schedule();
+  }
+
+  /** Draw with the next frame. */
+  schedule() {
+    this.#frame ??= requestAnimationFrame(() => this.#draw());
+  }
+
+  close() {
+    cancelAnimationFrame(this.#frame);
+  }
+
+  #draw() {
+    this.#frame = null;
+    if (this.#drawnVersion === this.#store.version) return;
+    this.#drawnVersion = this.#store.version;
+    const rows = ordered(this.#store.all(), this.#info, this.#sort).slice(0, SHOWN);
+    this.#drawHead(columnsOf(this.#info, rows.slice(0, 50), this.#severalWindows));
+    this.#drawRows(rows);
+    this.#light(this.#store.takeChanges());
+    this.#onDrawn(rows.length);
+  }
+
+  #drawHead(columns) {
+    const same = (column, at) => column.name === this.#columns[at]?.name && column.numeric === this.#columns[at].numeric;
+    if (columns.length !== this.#columns.length || !columns.every(same)) {
+      this.#columns = columns;
+      this.#head.replaceChildren(...columns.map((column) => this.#heading(column)));
+      this.#body.replaceChildren();
+      this.#lines.clear();
+    }
+    this.#columns.forEach((column, at) => {
+      const sorted = this.#sort?.column === column.name;
+      attribute(this.#head.children[at], "aria-sort", sorted && (this.#sort.descending ? "descending" : "ascending"));
+    });
+  }
+
+  #heading(column) {
+    const press = () => this.#onSort(column);
+    return el(
+      "th",
+      { scope: "col", class: column.numeric ? "number" : null },
+      el("button", { type: "button", title: `Sort by ${column.name}`, onclick: press }, column.name),
+    );
+  }
+
+  #drawRows(rows) {
+    const lines = new Map();
+    for (const row of rows) {
+      const line = this.#lines.get(row.id) ?? this.#line();
+      if (line.row !== row) this.#fill(line, row);
+      lines.set(row.id, line);
+    }
+    for (const [id, line] of this.#lines) if (!lines.has(id)) line.element.remove();
+    this.#lines = lines;
+    this.#place(lines);
+  }
+
+  /** Bring the lines into order; lines that are in place already are not touched. */
+  #place(lines) {
+    let next = this.#body.firstElementChild;
+    for (const { element } of lines.values()) {
+      if (element === next) next = next.nextElementSibling;
+      else this.#body.insertBefore(element, next);
+    }
+  }
+
+  #line() {
+    const kind = (column) => [column.key && "key", column.numeric && "number"].filter(Boolean).join(" ");
+    const cells = this.#columns.map((column) => el("td", { class: kind(column) || null }));
+    return { row: null, cells, element: el("tr", {}, ...cells) };
+  }
+
+  #fill(line, row) {
+    line.row = row;
+    this.#columns.forEach((column, at) => {
+      const cell = line.cells[at];
+      const text = column.show(row.values);
+      if (cell.textContent === text) return;
+      say(cell, text);
+      cell.classList.toggle("null", column.missing(row.values));
+      attribute(cell, "title", text.length > 24 ? text : null);
+    });
+  }
+
+  /** Light up changed cells for a moment; beyond a number of them nobody could follow, and the browser would toil. */
+  #light(changes) {
+    let left = LIT;
+    for (const [id, names] of changes) {
+      const line = this.#lines.get(id);
+      if (!line) continue;
+      for (const [at, column] of this.#columns.entries()) {
+        if (!column.cells.some((name) => names.has(name))) continue;
+        if (left-- <= 0) return;
+        const { classList } = line.cells[at];
+        const again = classList.contains("lit-a") ? "lit-b" : "lit-a";
+        classList.remove("lit-a", "lit-b");
+        classList.add(again);
+      }
+    }
+  }
+}

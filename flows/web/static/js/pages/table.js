@@ -1,0 +1,230 @@
+// The page of one table: its rows live, a key to filter by, a window, an order. All of it is in the address.
+
+import { request, tablePath, token } from "../api.js";
+import { el, say } from "../dom.js";
+import * as format from "../format.js";
+import { address, rewrite } from "../router.js";
+import { Grid } from "./grid.js";
+import { LiveRows } from "./live.js";
+import { RowStore } from "./rows.js";
+import { WindowPicker } from "./windows.js";
+
+const TYPING = 250;
+const MANY = "The worker has more rows than a page can follow; those that changed last are kept. ";
+
+export class TablePage {
+  #name;
+  #info;
+  #choice = null;
+  #live = null;
+  #store = null;
+  #grid = null;
+  #typing = null;
+  #loaded = false;
+  #bounds = el("p", { class: "bounds" });
+  #filter = el("input", {
+    class: "field",
+    type: "search",
+    placeholder: "Filter by key",
+    "aria-label": "Filter by key",
+    spellcheck: "false",
+    autocomplete: "off",
+    maxlength: "500",
+    oninput: () => this.#typed(),
+  });
+  #count = el("span", { class: "count" });
+  #json = el("a", { class: "json", target: "_blank", rel: "noopener" }, "JSON");
+  #trouble = el("p", { class: "note", role: "alert", hidden: true });
+  #note = el("p", { class: "note", hidden: true });
+  #empty = el("p", { class: "empty", hidden: true });
+  #picker = null;
+  #shortcut = (event) => this.#key(event);
+
+  constructor(root, place, { tables }) {
+    this.#name = place.names[0] ?? "";
+    this.#info = tables.find((table) => table.name === this.#name);
+    if (!this.#info) {
+      root.append(missing(this.#name));
+      return;
+    }
+    this.#build(root);
+    this.update(place.parameters);
+  }
+
+  /** Tell whether another address is this page still. */
+  accepts(place) {
+    return place.page === "tables" && place.names[0] === this.#name && Boolean(this.#info);
+  }
+
+  /** Show what the address asks for. */
+  update(parameters) {
+    const before = this.#choice;
+    this.#choice = {
+      key: parameters.get("key") ?? "",
+      window: this.#info.window === null ? null : (parameters.get("window") ?? "newest"),
+      sort: parameters.get("sort") ?? "",
+    };
+    if (document.activeElement !== this.#filter) this.#filter.value = this.#choice.key;
+    this.#picker?.choose(this.#choice.window);
+    this.#json.href = this.#path({ limit: 1000 });
+    this.#grid.arrange(parseSort(this.#choice.sort), this.#choice.window === "all");
+    if (before?.key !== this.#choice.key || before?.window !== this.#choice.window) this.#listen();
+  }
+
+  /** The address of what is shown, or would be with a change to it. */
+  address(change = {}) {
+    const { key, window, sort } = { ...this.#choice, ...change };
+    return address("tables", [this.#name], { window: window === "newest" ? "" : window, key, sort });
+  }
+
+  /** The worker is there again. */
+  retry() {
+    this.#live?.hurry();
+  }
+
+  close() {
+    clearTimeout(this.#typing);
+    document.removeEventListener("keydown", this.#shortcut);
+    this.#live?.close();
+    this.#grid?.close();
+    this.#picker?.close();
+  }
+
+  #build(root) {
+    const info = this.#info;
+    this.#store = new RowStore(info, () => this.#grid.schedule());
+    this.#grid = new Grid(info, this.#store, {
+      onSort: (column) => this.#go({ sort: nextSort(this.#choice.sort, column) }),
+      onDrawn: (shown) => this.#drawn(shown),
+    });
+    if (info.window !== null) this.#picker = new WindowPicker(info.name, (window) => this.#go({ window }));
+    this.#json.addEventListener("click", (event) => this.#openJson(event));
+    document.addEventListener("keydown", this.#shortcut);
+    const about = [info.window ?? info.kind, `by ${info.keys.join(", ")}`].join(" · ");
+    root.append(
+      el("div", { class: "title" }, el("h1", {}, info.name), el("span", { class: "quiet" }, about)),
+      ...(info.window === null ? [] : [this.#bounds]),
+      el("div", { class: "tools" }, this.#filter, this.#picker?.element, this.#count, this.#json),
+      this.#grid.element,
+      this.#empty,
+      this.#note,
+      this.#trouble,
+    );
+  }
+
+  #listen() {
+    this.#live?.close();
+    this.#loaded = false;
+    this.#store.reset([], false);
+    this.#showBounds(Number(this.#choice.window));
+    const { key, window } = this.#choice;
+    this.#live = new LiveRows(this.#name, { key, window: window === "all" ? null : window }, this.#store, {
+      loaded: (answer) => this.#arrived(answer),
+      moved: (start) => this.#showBounds(start),
+      failed: (error) => this.#failed(error),
+    });
+    this.#picker?.refresh();
+  }
+
+  #arrived(answer) {
+    this.#loaded = true;
+    this.#trouble.hidden = true;
+    this.#showBounds(answer.selected);
+    this.#grid.schedule();
+  }
+
+  #failed(error) {
+    // A lost connection is told under the header; here is told what concerns this table.
+    if (!error?.status || error.status === 401) return;
+    say(this.#trouble, `These rows are not live: ${error.message}. Trying again…`);
+    this.#trouble.hidden = false;
+  }
+
+  #showBounds(start) {
+    if (this.#info.window === null) return;
+    if (this.#choice.window === "all") say(this.#bounds, "All windows, newest first · times in UTC");
+    else if (start === null || Number.isNaN(start)) say(this.#bounds, "");
+    else {
+      const end = this.#store.all()[0]?.values.window_end;
+      say(this.#bounds, `${format.bounds(start, end)} UTC${this.#choice.window === "newest" ? " · newest" : ""}`);
+    }
+  }
+
+  #drawn(shown) {
+    const { size, partial } = this.#store;
+    const first = this.#store.all()[0]?.values;
+    this.#picker?.saw(first?.window_start, first?.window_end);
+    if (first && this.#choice.window !== "all") this.#showBounds(first.window_start);
+    const rows = `${format.count(size)}${partial ? "+" : ""} ${size === 1 ? "row" : "rows"}`;
+    say(this.#count, shown < size ? `first ${format.count(shown)} of ${rows}` : rows);
+    this.#grid.element.hidden = size === 0;
+    this.#empty.hidden = size > 0;
+    say(this.#empty, this.#whyEmpty());
+    this.#note.hidden = shown === size && !partial;
+    say(this.#note, `${partial ? MANY : ""}The first ${format.count(shown)} in this order are drawn. Filter by key to see others.`);
+  }
+
+  #whyEmpty() {
+    if (!this.#loaded) return "Loading…";
+    if (this.#choice.key) return `No key here contains “${this.#choice.key}”.`;
+    return "No rows yet. They appear here as they are committed.";
+  }
+
+  #go(change) {
+    rewrite(this.address(change));
+  }
+
+  #typed() {
+    clearTimeout(this.#typing);
+    this.#typing = setTimeout(() => this.#go({ key: this.#filter.value }), TYPING);
+  }
+
+  #key(event) {
+    const typing = event.target.closest?.("input, select, textarea, dialog");
+    if (event.key === "/" && !typing && !event.ctrlKey && !event.metaKey && !event.altKey) {
+      event.preventDefault();
+      this.#filter.select();
+      this.#filter.focus();
+    } else if (event.key === "Escape" && event.target === this.#filter) {
+      this.#filter.value = "";
+      this.#go({ key: "" });
+    }
+  }
+
+  #path(more) {
+    const { key, window } = this.#choice;
+    return tablePath(this.#name, "", { key, window: window === "all" ? null : window, ...more });
+  }
+
+  /** A link carries no token: fetch with it and hand the answer over as a file. */
+  async #openJson(event) {
+    if (!token()) return;
+    event.preventDefault();
+    const file = URL.createObjectURL(await (await request(this.#json.getAttribute("href"))).blob());
+    el("a", { href: file, download: `${this.#name}.json` }).click();
+    URL.revokeObjectURL(file);
+  }
+}
+
+function parseSort(text) {
+  if (!text) return null;
+  const descending = text.endsWith(":desc");
+  return { column: text.replace(/:(asc|desc)$/, ""), descending };
+}
+
+/** The first press sorts numbers down and text up, the second the other way, the third as it was. */
+function nextSort(text, column) {
+  const [first, second] = column.numeric ? ["desc", "asc"] : ["asc", "desc"];
+  const after = { "": first, [`${column.name}:${first}`]: second, [`${column.name}:${second}`]: null };
+  const direction = text.startsWith(`${column.name}:`) ? after[text] : first;
+  return direction ? `${column.name}:${direction}` : "";
+}
+
+function missing(name) {
+  return el(
+    "div",
+    { class: "message" },
+    el("h1", {}, "There is no such table"),
+    el("p", {}, `This app has no table named “${name}”. Choose one from the list.`),
+  );
+}
