@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping
-from time import perf_counter
+from time import perf_counter, thread_time
 
 from dsl.plan.fingerprint import Descriptor, describe, differences
 from dsl.plan.graph import SubTopology
@@ -29,7 +29,6 @@ from flows.state.task_state import TaskState
 
 log = logging.getLogger("flows.task")
 
-_SLOW, _QUICK = 0.02, 0.005
 _FLUSH_RETRY = 1.0
 
 
@@ -165,20 +164,22 @@ class Task:
         return bool(fetched)
 
     async def _process(self, pipeline: Pipeline, records: Records) -> None:
-        begun = perf_counter()
+        begun, worked = perf_counter(), thread_time()
         if self._uncommitted_since is None:
             self._uncommitted_since = self.env.clock.monotonic()
         await pipeline.process(records)
         self.positions[records.tp] = records.next_offset
         if pipeline.runners:
-            self._fit_chunk(perf_counter() - begun, len(records))
+            waited = perf_counter() - begun - (thread_time() - worked)
+            self._fit_chunk(waited / max(1, len(records)))
 
-    def _fit_chunk(self, seconds: float, records: int) -> None:
-        """Give slow agents few records at a time, so that what is done is committed soon."""
-        if seconds > self.env.commit_interval:
-            self._chunk = max(1, min(self._chunk, records) // 2)
-        elif seconds < _QUICK and records >= self._chunk:
-            self._chunk = min(self.env.chunk, self._chunk * 2)
+    def _fit_chunk(self, waited: float) -> None:
+        """Give agents that wait (for a service, say) few records at a time, so that what is done is committed soon.
+
+        `waited` is the seconds a record waited without any work going on in the event loop.
+        """
+        fitting = int(2 * self.env.commit_interval / max(waited, 1e-9))
+        self._chunk = max(1, min(self.env.chunk, fitting, self._chunk * 2))
 
     def _commit_is_due(self) -> bool:
         since = self._uncommitted_since

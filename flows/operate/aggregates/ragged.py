@@ -51,7 +51,7 @@ class Ragged(NamedTuple):
     def to_series(self, name: str) -> pl.Series:
         """Return a column of lists."""
         offsets = np.concatenate([np.zeros(1, np.int64), self.ends])
-        lists = pl.from_arrow(pa.LargeListArray.from_arrays(offsets, self.values))
+        lists = pl.from_arrow(pa.LargeListArray.from_arrays(_arrow(offsets), _arrow(self.values)))
         assert isinstance(lists, pl.Series)
         return lists.alias(name)
 
@@ -97,3 +97,9 @@ def zigzag(numbers: Ints) -> npt.NDArray[np.uint64]:
 def unzigzag(numbers: npt.NDArray[np.uint64]) -> Ints:
     """Undo `zigzag`."""
     return (numbers >> np.uint64(1)).view(np.int64) ^ -(numbers & np.uint64(1)).view(np.int64)
+
+
+def _arrow(values: Array) -> pa.Array:
+    """View a flat array as Arrow; `pa.array` would load pandas, a second of start-up, where that is installed."""
+    flat = np.ascontiguousarray(values)
+    return pa.Array.from_buffers(pa.from_numpy_dtype(flat.dtype), len(flat), [None, pa.py_buffer(flat)])
