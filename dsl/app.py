@@ -15,7 +15,7 @@ from dsl.plan.graph import Plan, late_topic_name
 from dsl.plan.nodes import AgentNode, Node, SourceNode, TableNode, TimerNode, TopicNode
 from dsl.plan.types import Field, Schema, schema_of
 from dsl.plan.validate import validate
-from dsl.stream import Stream
+from dsl.stream import Aggregated, Stream
 from dsl.table import DictTable, Table
 from dsl.topic import Topic, is_record, value_name
 
@@ -39,6 +39,7 @@ class App:
         self._types: dict[str, Any] = {}
         self._topics: dict[str, Topic] = {}
         self._tables: dict[str, DictTable | None] = {}
+        self._unnamed: list[Aggregated] = []
 
     def __repr__(self) -> str:
         return f"<App {self.id}>"
@@ -191,6 +192,8 @@ class App:
 
     def plan(self) -> Plan:
         """Return all that is declared, as frozen data. Raises `DeclarationError` where parts do not fit together."""
+        for lost in self._unnamed:
+            raise DeclarationError("these aggregates are kept nowhere: end them with .table(name).", place=lost.place)
         nodes = tuple(self._with_tables(node) for node in self._nodes.values())
         plan = Plan(self.id, nodes, self._functions, self._types)
         validate(plan)

@@ -5,13 +5,16 @@ from __future__ import annotations
 import re
 from typing import Any, get_origin
 
+import msgspec
+
 from dsl.errors import DeclarationError, nearest
-from dsl.plan.types import DataType, Kind, Schema, value_name
+from dsl.plan.types import DataType, Kind, Schema, schema_of, value_name
 
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,200}")
 
 
 def check_fields(name: str, schema: Schema | None, key: str | None, timestamp: str | None) -> None:
+    """Check that a topic's key and timestamp are fields of its Record, of types that serve."""
     for role, field in (("key", key), ("timestamp", timestamp)):
         if field is None:
             continue
@@ -28,6 +31,28 @@ def check_fields(name: str, schema: Schema | None, key: str | None, timestamp: s
             raise DeclarationError(f"topic {name!r}: timestamp={field!r} is {found}; expected a number or datetime.")
         if role == "key" and found.kind not in (Kind.STR, Kind.INT, Kind.BYTES, Kind.BOOL):
             raise DeclarationError(f"topic {name!r}: key={field!r} is {found}; expected str, int, bool or bytes.")
+
+
+def check_sink(what: str, columns: Schema | None, struct: Any, key: str | None) -> None:
+    """Check that rows of these columns can be read as the values of a topic; both are unknown without a Record."""
+    if columns is None or not (isinstance(struct, type) and issubclass(struct, msgspec.Struct)):
+        return
+    wanted = schema_of(struct)
+    required = {f.name for f in msgspec.structs.fields(struct) if f.required} | {key}
+    for field in wanted:
+        found = columns.get(field.name)
+        if found is None and field.name in required:
+            raise DeclarationError(
+                f"{what}: {wanted.owner} needs field {field.name!r}, but the columns are {', '.join(columns.names)}.",
+                suggestion=nearest(field.name, columns.names),
+            )
+        if found is not None and not _fits(found, field.type):
+            raise DeclarationError(f"{what}: {wanted.owner}.{field.name} is {field.type}, but the column is {found}.")
+
+
+def _fits(found: DataType, wanted: DataType) -> bool:
+    is_alike = found.kind is wanted.kind or Kind.OTHER in (found.kind, wanted.kind)
+    return is_alike or (found.kind, wanted.kind) == (Kind.INT, Kind.FLOAT)
 
 
 def checked_name(what: str, name: str) -> str:

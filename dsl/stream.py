@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 import msgspec
 
 from dsl.aggregate import Aggregate
-from dsl.checks import checked_partitions
-from dsl.errors import DeclarationError
+from dsl.checks import check_sink, checked_partitions
+from dsl.errors import DeclarationError, declaration_place
 from dsl.expr import Expr, to_node
 from dsl.plan.exprs import Column, columns_of
 from dsl.plan.functions import type_of, unknown_column
@@ -141,6 +141,7 @@ class Stream:
     def to(self, topic: Topic) -> Stream:
         """Write the records to a topic, and return this stream for further steps."""
         target = self.app._own_topic(topic, f"{self.step}.to")
+        check_sink(f"{self.step}.to({target})", self.schema, topic.value_type, topic.node.key)
         step = self.app._new_step(f"{self.step}.to")
         self.app._add(SinkNode(id=step, input=self.step, topic=target))
         return self
@@ -191,6 +192,8 @@ class Aggregated:
             if name in taken or name.startswith("$"):
                 raise DeclarationError(f"agg({name}=…): the table has a column {name!r} already.")
         self._grouped, self._window = grouped, window
+        self.place = declaration_place()
+        grouped.stream.app._unnamed.append(self)
         self._calls = tuple(a.bind(n, schema) for n, a in aggregates.items())
 
     def table(self, name: str) -> Table:
@@ -201,6 +204,7 @@ class Aggregated:
         app, schema = stream.app, stream.schema
         assert schema is not None
         app._claim_table(name)
+        app._unnamed = [other for other in app._unnamed if other is not self]
         source = stream.step
         if stream.key not in grouped.keys:
             source = self._repartition(name, schema)

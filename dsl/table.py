@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from dsl.checks import check_sink
 from dsl.context import TableAccess, current
 from dsl.plan.nodes import SinkNode
 from dsl.plan.types import Schema
@@ -34,6 +35,7 @@ class Table:
     def to(self, topic: Topic) -> Table:
         """Write the table's changes to a topic: rows as values, the group's key as key."""
         target = self.app._own_topic(topic, f"{self.name}.to")
+        check_sink(f"{self.name}.to({target})", self.schema, topic.value_type, topic.node.key)
         self.app._add(SinkNode(id=self.app._new_step(f"{self.name}.to"), input=self.name, topic=target))
         return self
 

@@ -10,6 +10,8 @@ from typing import Any, Union, get_args, get_origin
 
 import msgspec
 
+from dsl.errors import DeclarationError
+
 
 class Kind(StrEnum):
     """The kinds of values that columns hold; `OTHER` can be carried along but not computed with."""
@@ -102,8 +104,11 @@ _KINDS: dict[type, Kind] = {
 
 
 def schema_of(struct: type[msgspec.Struct]) -> Schema:
-    """Read the columns of a Record class."""
-    info = msgspec.inspect.type_info(struct)
+    """Read the columns of a Record class. Raises `DeclarationError` where its annotations cannot be understood."""
+    try:
+        info = msgspec.inspect.type_info(struct)
+    except (NameError, TypeError) as problem:
+        raise DeclarationError(f"the fields of {struct.__name__} cannot be read: {problem}.") from problem
     assert isinstance(info, msgspec.inspect.StructType)
     return Schema(tuple(Field(f.name, _data_type(f.type)) for f in info.fields), struct.__name__)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import flows
-from flows import count
-from tests.dsl.mistakes.airport import app, departures
+from flows import col, count
+from tests.dsl.mistakes.airport import Departure, app, departures
 
 
 def sink_that_is_a_name() -> None:
@@ -15,6 +15,23 @@ def sink_that_is_a_name() -> None:
 
 def sink_of_another_app() -> None:
     departures().to(flows.App("harbour").topic("ships"))  # here
+
+
+def sink_of_a_record_with_other_fields() -> None:
+    a = app()
+    departures(a).select("carrier", dest=col("origin")).to(a.topic("copies", value=Departure))  # here
+
+
+def sink_of_a_record_with_other_types() -> None:
+    a = app()
+    rows = departures(a).with_columns(seats=col("seats") / 2)
+    rows.to(a.topic("copies", value=Departure))  # here
+
+
+def aggregates_without_a_table() -> None:
+    a = app()
+    departures(a).group_by("carrier").agg(n=count())  # here
+    a.plan()
 
 
 def sinks_that_are_no_list() -> None:

@@ -70,6 +70,13 @@ def timestamp_of_a_wrong_type() -> None:
     app().topic("departures", value=Departure, timestamp="carrier")  # here
 
 
+def record_with_an_unknown_type() -> None:
+    class Ship(flows.Record):
+        harbour: Harbour  # type: ignore[name-defined]  # noqa: F821
+
+    app().topic("ships", value=Ship)  # here
+
+
 def key_of_an_untyped_topic() -> None:
     app().topic("departures", key="origin")  # here
 
