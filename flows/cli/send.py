@@ -90,7 +90,9 @@ async def _produce(broker: Broker, maker: RecordMaker) -> int:
 def _at_line(error: FlowsError, number: int, sent: int) -> FlowsError:
     if not number:
         return error
-    before = "nothing was sent" if not sent else f"the {sent} before it were sent"
+    before = {0: "nothing was sent", 1: "the record before it was sent"}.get(
+        sent, f"{sent} records before it were sent"
+    )
     return FlowsError(f"line {number}: {error.message} ({before})", fix=error.fix)
 
 

@@ -1,0 +1,112 @@
+"""`flows send` and `flows tail`: what goes in comes out, and what does not fit is told."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flows.route.partitioner import Partitioner
+from tests.cli.conftest import Run
+
+
+def tailed(run: Run, topic: str, limit: int, *more: str) -> list[dict[str, Any]]:
+    shown = run("tail", topic, "--from-beginning", "--limit", str(limit), "--format", "json", *more)
+    assert shown.exit_code == 0, shown.output
+    return [json.loads(line) for line in shown.stdout.splitlines()]
+
+
+def test_a_record_is_checked_keyed_and_placed(airport: Path, run: Run) -> None:
+    value = {"carrier": "UA", "delay": None, "at": 1357034400.0}
+    shown = run("send", "departures", json.dumps(value), "--timestamp", "2013-01-01T10:00:00")
+    assert (shown.exit_code, shown.stderr) == (0, "1 record sent to departures\n")
+    (record,) = tailed(run, "departures", 1)
+    assert record == {
+        "topic": "departures",
+        "partition": Partitioner(2).of(b"UA"),
+        "offset": 0,
+        "timestamp": 1357034400000,
+        "key": "UA",
+        "value": value,
+    }
+
+
+def test_lines_of_standard_input(airport: Path, run: Run) -> None:
+    lines = [json.dumps({"carrier": c, "delay": i, "at": i}) for i, c in enumerate(["UA", "AA", "B6", "UA"])]
+    shown = run("send", "departures", "-", stdin="\n\n".join(lines) + "\n")
+    assert shown.stderr == "4 records sent to departures\n"
+    found = tailed(run, "departures", 4)
+    assert sorted(r["value"]["delay"] for r in found) == [0, 1, 2, 3]
+    assert [r["value"]["delay"] for r in found if r["key"] == "UA"] == [0, 3]
+
+
+def test_the_lines_before_a_wrong_one_are_sent_and_said_to_be(airport: Path, run: Run) -> None:
+    good = json.dumps({"carrier": "UA", "delay": 1, "at": 1})
+    shown = run("send", "departures", "-", stdin=f"{good}\n\n{good}\n" + '{"carrier": 7, "delay": 1, "at": 1}\n' + good)
+    assert shown.exit_code == 1
+    assert "line 4: topic 'departures' takes Departure: Expected `str`, got `int` - at `$.carrier`" in shown.stderr
+    assert "(2 records before it were sent)" in shown.stderr
+    assert len(tailed(run, "departures", 2)) == 2
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "words"),
+    [
+        (["departures", '{"carrier":"UA","delay":"x","at":1}'], 1, "Expected `float | null`, got `str` - at `$.delay`"),
+        (["departures", '{"carrier":"UA"}'], 1, "missing required field `delay`"),
+        (["departures", "UA"], 1, "JSON is malformed"),
+        (["departures", '{"carrier":"UA","delay":1,"at":1}', "--key", "AA"], 1,
+         "--key 'AA' is not the declared key, carrier = 'UA'; leave --key out"),
+        (["departures", "null"], 1, "a tombstone (null) needs to know whose it is; give --key"),
+        (["departures", "null", "--key", "UA", "--partition", "2"], 2, "no partition 2; it has 0 to 1"),
+        (["departurs", "1"], 1, "there is no topic 'departurs'; did you mean 'departures'?"),
+        (["alerts", "1", "--timestamp", "soon"], 2, "--timestamp 'soon' is no time"),
+    ],
+)  # fmt: skip
+def test_what_does_not_fit_is_told(airport: Path, run: Run, args: list[str], code: int, words: str) -> None:
+    shown = run("send", *args)
+    assert shown.exit_code == code
+    assert words in shown.stderr
+    assert shown.stderr.count("\n") == 1
+
+
+def test_topics_without_a_record(airport: Path, run: Run) -> None:
+    assert run("send", "alerts", '{"a": [1]}', "--key", "k", "--partition", "1").exit_code == 0
+    assert run("send", "texts", "plain text, no JSON").exit_code == 0
+    assert run("send", "departures", "null", "--key", "UA").exit_code == 0
+    (alert,) = tailed(run, "alerts", 1, "--partition", "1")
+    assert (alert["key"], alert["value"], alert["partition"]) == ("k", {"a": [1]}, 1)
+    (text,) = tailed(run, "texts", 1)
+    assert (text["key"], text["value"]) == (None, "plain text, no JSON")
+    (tombstone,) = tailed(run, "departures", 1)
+    assert (tombstone["key"], tombstone["value"]) == ("UA", None)
+
+
+def test_lines_for_people(airport: Path, run: Run) -> None:
+    run("send", "alerts", '{"a":1}', "--timestamp", "0", "--partition", "0")
+    shown = run("tail", "alerts", "--from-beginning", "--limit", "1")
+    assert shown.stdout == 'alerts/0@0  1970-01-01 00:00:00.000Z  -  {"a":1}\n'
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (["tail", "departures", "--limit", "1"], "there are no data at embedded:///"),
+        (["query", "SELECT 1"], "there are no data at embedded:///"),
+    ],
+)
+def test_looking_creates_nothing(airport: Path, run: Run, args: list[str], words: str) -> None:
+    shown = run(*args)
+    assert shown.exit_code == 1
+    assert words in shown.stderr
+    assert not (airport / ".flows").exists()
+
+
+def test_an_unknown_topic_or_partition(airport: Path, run: Run) -> None:
+    run("send", "alerts", "1")
+    assert "there is no topic 'alrts'; did you mean 'alerts'?" in run("tail", "alrts").stderr
+    shown = run("tail", "alerts", "--partition", "7")
+    assert shown.exit_code == 2
+    assert "topic 'alerts' has no partition 7; it has 0 to 1" in shown.stderr
