@@ -15,7 +15,7 @@ import polars as pl
 from dsl.plan.nodes import AggregateCall
 from flows.operate.aggregates.cell import Groups
 from flows.operate.aggregates.codec import Codec
-from flows.operate.aggregates.columns import plain
+from flows.operate.aggregates.columns import is_plain, plain
 from flows.operate.aggregates.edges import Edge
 from flows.operate.aggregates.layout import Layout
 from flows.operate.base import ROW, TIME
@@ -42,9 +42,9 @@ class Aggregation:
 
     def partial(self, frame: pl.DataFrame, by: list[str]) -> pl.DataFrame:
         """Aggregate the rows of a batch, which have `$time` (microseconds, no nulls) and the `inputs`."""
-        given = [(frame[name], plain(frame[name], kind)) for name, kind in self._kinds.items()]
-        changed = [new for old, new in given if new is not old]
+        changed = [plain(frame[name], kind) for name, kind in self._kinds.items() if not is_plain(frame[name], kind)]
         frame = frame.with_columns(changed) if changed else frame
+        frame = frame.hstack([column for cell in self._cells for column in cell.prepare_values(frame)])
         exprs = [expr for cell in self._cells for expr in cell.of_values(frame)]
         groups = self._group(frame, by, [pl.col(TIME).max().alias(S_TIME), *exprs])
         return self._frame(groups, by, [c for cell in self._cells for c in cell.settle_values(groups)])
@@ -60,6 +60,7 @@ class Aggregation:
         if distinct and len(partials) == 1:
             return partials[0]
         frame = pl.concat(partials, how="vertical_relaxed") if len(partials) > 1 else partials[0]
+        frame = frame.hstack([column for cell in self._cells for column in cell.prepare_states(frame)])
         exprs = [expr for cell in self._cells for expr in cell.of_states(frame)]
         groups = self._group(frame, by, [pl.col(S_TIME).max(), *exprs])
         return self._frame(groups, by, [c for cell in self._cells for c in cell.settle_states(groups)])
@@ -72,13 +73,9 @@ class Aggregation:
         if len(old) == len(stored):
             return self._meet(old, gathered)
         known = np.fromiter((state is not None for state in stored), np.bool_, len(stored))
-        states: list[bytes] = [b""] * len(stored)
-        met = self._meet(old, gathered.filter(known))
-        fresh = self._codec.encode(self._unload(gathered.filter(~known)))
-        for rows, some in ((np.flatnonzero(known), met), (np.flatnonzero(~known), fresh)):
-            for row, state in zip(rows.tolist(), some, strict=True):
-                states[row] = state
-        return states
+        met = iter(self._meet(old, gathered.filter(known)))
+        fresh = iter(self._codec.encode(self._unload(gathered.filter(~known))))
+        return [next(fresh if state is None else met) for state in stored]
 
     def combine(self, first: bytes, second: bytes) -> bytes:
         """Return the state of two groups' records together, those of `first` having come first."""
@@ -97,12 +94,12 @@ class Aggregation:
 
     def _group(self, frame: pl.DataFrame, by: list[str], exprs: list[pl.Expr]) -> Groups:
         if self._needs_groups:
-            frame = frame.drop(ROW, strict=False).with_row_index(ROW)
+            frame = frame.with_columns(pl.Series(ROW, np.arange(frame.height)))
             exprs = [*exprs, pl.col(ROW)]
         return Groups(frame, frame.group_by(by).agg(exprs))
 
     def _frame(self, groups: Groups, by: list[str], columns: list[pl.Series]) -> pl.DataFrame:
-        return pl.DataFrame([*groups.grouped.select(*by, S_TIME), *columns])
+        return pl.DataFrame([*(groups.grouped[name] for name in (*by, S_TIME)), *columns])
 
     def _unload(self, gathered: pl.DataFrame) -> list[pl.Series]:
         return [gathered[S_TIME], *(column for cell in self._cells for column in cell.unload(gathered))]

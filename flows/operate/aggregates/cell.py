@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from flows.operate.aggregates.arrow import flat_lists
 from flows.operate.base import ROW
 
 DType = type[pl.DataType]
@@ -32,9 +33,9 @@ class Groups:
     @cached_property
     def of_row(self) -> npt.NDArray[np.int64]:
         """The group number of each row of the frame; `grouped` holds the row numbers in `$row`."""
-        rows = self.grouped[ROW]
+        rows, lengths = flat_lists(self.grouped[ROW])
         numbers = np.empty(self.frame.height, np.int64)
-        numbers[rows.explode().drop_nulls().to_numpy()] = np.repeat(np.arange(self.count), rows.list.len().to_numpy())
+        numbers[rows] = np.repeat(np.arange(self.count), lengths)
         return numbers
 
 
@@ -47,6 +48,14 @@ class Cell(ABC):
 
     def __init__(self, slot: str) -> None:
         self.slot = slot
+
+    def prepare_values(self, frame: pl.DataFrame) -> list[pl.Series]:
+        """Return columns to add to the records before they are grouped."""
+        return []
+
+    def prepare_states(self, frame: pl.DataFrame) -> list[pl.Series]:
+        """Return columns to add to gathered rows before they are grouped."""
+        return []
 
     def of_values(self, frame: pl.DataFrame) -> list[pl.Expr]:
         """Return what to compute of each group of records; may look at the frame for bounds."""

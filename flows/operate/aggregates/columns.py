@@ -37,18 +37,23 @@ def plain_type(kind: Kind) -> DType:
     return _PLAIN[kind]
 
 
+def is_plain(column: pl.Series, kind: Kind) -> bool:
+    """Tell whether a column has its plain type already."""
+    return kind is Kind.OTHER or column.dtype == _PLAIN[kind]
+
+
 def plain(column: pl.Series, kind: Kind) -> pl.Series:
     """Bring an argument column to its plain type; integers beyond 64 bits stay 128 bits wide."""
     if kind is Kind.INT:
-        return column if column.dtype == pl.Int64 else narrow(_wide(column))
+        return narrow(_wide(column))
     if kind is Kind.DATE:
         return column.cast(pl.Date).to_physical().cast(pl.Int64)
-    if kind is Kind.DATETIME and column.dtype != pl.Int64:
+    if kind is Kind.DATETIME:
         zone = column.dtype.time_zone if isinstance(column.dtype, pl.Datetime) else None
         return column.cast(pl.Datetime("us", zone)).to_physical()
-    if kind is Kind.DURATION and column.dtype != pl.Int64:
+    if kind is Kind.DURATION:
         return column.cast(pl.Duration("us")).to_physical()
-    return column if kind is Kind.OTHER else column.cast(_PLAIN[kind])
+    return column.cast(_PLAIN[kind])
 
 
 def finished(column: pl.Series, kind: Kind) -> pl.Series:

@@ -14,8 +14,9 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from flows.operate.aggregates.arrow import Ints
 from flows.operate.aggregates.log_buckets import LogBuckets
-from flows.operate.aggregates.ragged import Ints, Ragged, unzigzag, zigzag
+from flows.operate.aggregates.ragged import Ragged, unzigzag, zigzag
 from flows.operate.aggregates.varints import read_varints, write_varints
 
 FEW = 64

@@ -21,11 +21,9 @@ _ORDER = (TIME, PARTITION, OFFSET)
 class Edge(Cell):
     """Fields: time, partition and offset of the record, then its values. One cell serves all `first` of a table."""
 
-    needs_groups = True
-
     def __init__(self, slot: str, *, last: bool) -> None:
         super().__init__(slot)
-        self._last = last
+        self._last, self._rank = last, slot + "_rank"
         self._order = tuple(f"{slot}_{name[1:]}" for name in _ORDER)
         self._sources: list[str] = list(_ORDER)
         self.fields = tuple((name, pl.Int64) for name in self._order)
@@ -38,21 +36,35 @@ class Edge(Cell):
             self.fields += ((name, dtype),)
         return name
 
+    def prepare_values(self, frame: pl.DataFrame) -> list[pl.Series]:
+        return [self._ranks(frame, _ORDER)]
+
+    def prepare_states(self, frame: pl.DataFrame) -> list[pl.Series]:
+        return [self._ranks(frame, self._order)]
+
+    def of_values(self, frame: pl.DataFrame) -> list[pl.Expr]:
+        rank = pl.col(self._rank)
+        return [rank.max() if self._last else rank.min()]
+
+    def of_states(self, frame: pl.DataFrame) -> list[pl.Expr]:
+        return self.of_values(frame)
+
     def settle_values(self, groups: Groups) -> list[pl.Series]:
-        picked = groups.frame.select(self._sources)[self._pick(groups, _ORDER)].cast(dict.fromkeys(_ORDER, pl.Int64))
-        return [column.alias(name) for column, (name, _) in zip(picked, self.fields, strict=True)]
+        picked = groups.frame[self._sources][self._picked(groups)]
+        columns = [picked[name].cast(pl.Int64) if name in _ORDER else picked[name] for name in self._sources]
+        return [column.alias(name) for column, (name, _) in zip(columns, self.fields, strict=True)]
 
     def settle_states(self, groups: Groups) -> list[pl.Series]:
-        return self.unload(groups.frame[self._pick(groups, self._order)])
+        return self.unload(groups.frame[[name for name, _ in self.fields]][self._picked(groups)])
 
-    def _pick(self, groups: Groups, order: Sequence[str]) -> npt.NDArray[np.int64]:
+    def _ranks(self, frame: pl.DataFrame, order: Sequence[str]) -> pl.Series:
+        rows = np.lexsort([frame[name].to_numpy() for name in reversed(order)])
+        return pl.Series(self._rank, _inverse(rows))
+
+    def _picked(self, groups: Groups) -> npt.NDArray[np.int64]:
         """Return the row of each group that comes first, or last."""
-        keys = [groups.frame[name].to_numpy() for name in reversed(order)]
-        rows = np.lexsort(keys)
-        picked = np.empty(groups.count, np.int64)
-        if not self._last:
-            rows = rows[::-1]  # of several assignments to one place the last one stays
-        picked[groups.of_row[rows]] = rows
+        rows = _inverse(groups.frame[self._rank].to_numpy())
+        picked: npt.NDArray[np.int64] = rows[groups.grouped[self._rank].to_numpy()]
         return picked
 
     def merge(self, stored: pl.DataFrame, gathered: pl.DataFrame) -> list[pl.Series]:
@@ -68,3 +80,10 @@ class Edge(Cell):
             old, new = stored[name].to_numpy(), gathered[name].to_numpy()
             decided = np.where(old == new, decided, new > old if self._last else new < old)
         return decided
+
+
+def _inverse(order: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Return the place of each number in a permutation."""
+    places = np.empty_like(order)
+    places[order] = np.arange(len(order))
+    return places

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import polars as pl
 
 from flows.operate.aggregates.cell import Cell, DType
@@ -16,11 +17,15 @@ class Extreme(Cell):
         self._argument, self._largest = argument, largest
         self._is_float = dtype is pl.Float64
 
+    def prepare_values(self, frame: pl.DataFrame) -> list[pl.Series]:
+        if not self._is_float:
+            return []
+        column = frame[self._argument]
+        values = column.to_numpy() + 0.0  # -0.0 becomes 0.0: else the order would decide between the two
+        return [pl.Series(self.slot, values, nan_to_null=bool(column.null_count() or np.isnan(values).any()))]
+
     def of_values(self, frame: pl.DataFrame) -> list[pl.Expr]:
-        value = pl.col(self._argument)
-        if self._is_float:
-            value = value.fill_nan(None) + 0.0  # -0.0 becomes 0.0: else the order would decide between the two
-        return [self._extreme(value).alias(self.slot)]
+        return [self._extreme(pl.col(self.slot if self._is_float else self._argument)).alias(self.slot)]
 
     def of_states(self, frame: pl.DataFrame) -> list[pl.Expr]:
         return [self._extreme(pl.col(self.slot))]

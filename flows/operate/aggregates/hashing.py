@@ -9,7 +9,6 @@ the last one filled up with zeros, are folded one by one into the length by murm
 from __future__ import annotations
 
 from hashlib import blake2b
-from typing import Any
 
 import msgspec
 import numpy as np
@@ -17,12 +16,14 @@ import numpy.typing as npt
 import polars as pl
 
 from dsl.plan.types import Kind
+from flows.operate.aggregates.arrow import flat_bytes
 
 Hashes = npt.NDArray[np.uint64]
 
 _LONG = 64
 _FOLD = np.uint64(0x9E3779B97F4A7C15)
 _EIGHT = np.uint64(8 * int(_FOLD) % (1 << 64))
+_LOW = np.array([(1 << 8 * count) - 1 for count in range(9)], np.uint64)
 _encode_other = msgspec.msgpack.Encoder(order="deterministic", decimal_format="string").encode
 
 
@@ -33,9 +34,9 @@ def hash_values(column: pl.Series, kind: Kind) -> Hashes:
         numbers[np.isnan(numbers)] = np.nan
         return _hash_words(numbers.view(np.uint64))
     if kind is Kind.OTHER:
-        return _hash_bytes(_written(column.to_list()))
+        return _hash_bytes(pl.Series([_encode_other(value) for value in column.to_list()], dtype=pl.Binary))
     if kind in (Kind.STR, Kind.BYTES):
-        return _hash_bytes(column.cast(pl.Binary).to_list())
+        return _hash_bytes(column.cast(pl.Binary))
     if column.dtype == pl.Int128:
         return _hash_wide(column)
     return _hash_words(column.cast(pl.Int64).to_numpy().view(np.uint64))
@@ -46,12 +47,8 @@ def _hash_wide(column: pl.Series) -> Hashes:
     hashes = np.empty(len(column), np.uint64)
     hashes[fits] = _hash_words(column.filter(fits).cast(pl.Int64).to_numpy().view(np.uint64))
     digits = [_digest(str(v).encode()) for v in column.filter(~fits).to_list()]
-    hashes[~fits] = _hash_bytes(digits)
+    hashes[~fits] = _hash_bytes(pl.Series(digits, dtype=pl.Binary))
     return hashes
-
-
-def _written(values: list[Any]) -> list[bytes]:
-    return [_encode_other(value) for value in values]
 
 
 def _digest(value: bytes) -> bytes:
@@ -62,24 +59,20 @@ def _hash_words(words: Hashes) -> Hashes:
     return _mix(words ^ _EIGHT)
 
 
-def _hash_bytes(values: list[bytes]) -> Hashes:
-    if any(len(value) > _LONG for value in values):
-        values = [_digest(value) if len(value) > _LONG else value for value in values]
-    sizes = np.fromiter(map(len, values), np.int64, len(values))
-    data = b"".join(values) + bytes(8)
-    words = np.ndarray(len(data) - 7, "<u8", data, strides=(1,))
+def _hash_bytes(values: pl.Series) -> Hashes:
+    data, sizes = flat_bytes(values)
+    if sizes.max(initial=0) > _LONG:
+        short = [_digest(value) if len(value) > _LONG else value for value in values.to_list()]
+        data, sizes = flat_bytes(pl.Series(short, dtype=pl.Binary))
+    words = np.ndarray(len(data) + 1, "<u8", np.append(data, np.zeros(8, np.uint8)), strides=(1,))
     starts = np.cumsum(sizes) - sizes
     with np.errstate(over="ignore"):
         hashes = sizes.astype(np.uint64) * _FOLD
-    rows = np.arange(len(values))
-    place = 0
-    while len(rows := rows[sizes[rows] > place]) or place == 0:
-        word = words[starts[rows] + place]
-        cut = 8 * np.maximum(place + 8 - sizes[rows], 0)
-        word = word & (np.uint64(0xFFFFFFFFFFFFFFFF) >> cut.astype(np.uint64))
+    for place in range(0, max(int(sizes.max(initial=0)), 1), 8):
+        rows = np.flatnonzero(sizes > place) if place else np.arange(len(sizes))
+        word = words[starts[rows] + place] & _LOW[np.minimum(sizes[rows] - place, 8)]
         hashes[rows] = _mix(hashes[rows] ^ word)
-        place += 8
-    return np.where(sizes == 0, _mix(hashes + _FOLD), hashes)
+    return hashes
 
 
 def _mix(h: Hashes) -> Hashes:

@@ -19,7 +19,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from flows.operate.aggregates.ragged import Ints
+from flows.operate.aggregates.arrow import Ints
 
 Floats = npt.NDArray[np.float64]
 

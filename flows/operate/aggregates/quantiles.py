@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
+from flows.operate.aggregates.arrow import Ints
 from flows.operate.aggregates.cell import Cell, Groups
 from flows.operate.aggregates.distributions import Distributions, Floats, Pieces
 from flows.operate.aggregates.log_buckets import LogBuckets
-from flows.operate.aggregates.ragged import Ints, Ragged
+from flows.operate.aggregates.ragged import Ragged
 
 
 class Distribution(Cell):

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
-import pyarrow as pa
 
-Ints = npt.NDArray[np.int64]
-Array = npt.NDArray[Any]
+from flows.operate.aggregates.arrow import Array, Ints, flat_lists, lists_of
 
 
 class Ragged(NamedTuple):
@@ -45,15 +43,11 @@ class Ragged(NamedTuple):
     @classmethod
     def of_series(cls, lists: pl.Series) -> Ragged:
         """Read a column of lists without nulls."""
-        values = lists.explode(empty_as_null=False).to_numpy()
-        return cls(values, lists.list.len().cast(pl.Int64).to_numpy())
+        return cls(*flat_lists(lists))
 
     def to_series(self, name: str) -> pl.Series:
         """Return a column of lists."""
-        offsets = np.concatenate([np.zeros(1, np.int64), self.ends])
-        lists = pl.from_arrow(pa.LargeListArray.from_arrays(_arrow(offsets), _arrow(self.values)))
-        assert isinstance(lists, pl.Series)
-        return lists.alias(name)
+        return lists_of(name, self.values, self.lengths)
 
     @classmethod
     def of_blobs(cls, blobs: Sequence[bytes], dtype: str) -> Ragged:
@@ -97,9 +91,3 @@ def zigzag(numbers: Ints) -> npt.NDArray[np.uint64]:
 def unzigzag(numbers: npt.NDArray[np.uint64]) -> Ints:
     """Undo `zigzag`."""
     return (numbers >> np.uint64(1)).view(np.int64) ^ -(numbers & np.uint64(1)).view(np.int64)
-
-
-def _arrow(values: Array) -> pa.Array:
-    """View a flat array as Arrow; `pa.array` would load pandas, a second of start-up, where that is installed."""
-    flat = np.ascontiguousarray(values)
-    return pa.Array.from_buffers(pa.from_numpy_dtype(flat.dtype), len(flat), [None, pa.py_buffer(flat)])

@@ -17,9 +17,10 @@ import numpy.typing as npt
 import polars as pl
 
 from dsl.plan.types import Kind
+from flows.operate.aggregates.arrow import Array, Ints
 from flows.operate.aggregates.cell import Cell, Groups
 from flows.operate.aggregates.hashing import hash_values
-from flows.operate.aggregates.ragged import Array, Ints, Ragged
+from flows.operate.aggregates.ragged import Ragged
 from flows.operate.aggregates.varints import read_varints, write_varints
 
 Matrix = npt.NDArray[np.uint8]

@@ -61,17 +61,20 @@ class FloatSum(Cell):
     def __init__(self, slot: str, argument: str) -> None:
         super().__init__(slot)
         self._argument, self._error = argument, slot + "_error"
+        self._upper, self._lower = slot + "_upper", slot + "_lower"
         self.fields = ((slot, pl.Float64), (self._error, pl.Float64))
 
+    def prepare_values(self, frame: pl.DataFrame) -> list[pl.Series]:
+        return self._split(_numbers(frame[self._argument]), 0.0)
+
+    def prepare_states(self, frame: pl.DataFrame) -> list[pl.Series]:
+        return self._split(frame[self.slot].to_numpy(), frame[self._error].to_numpy())
+
     def of_values(self, frame: pl.DataFrame) -> list[pl.Expr]:
-        value = pl.col(self._argument)
-        upper = _upper(value, _splitter(frame[self._argument]))
-        return [upper.sum().alias(self.slot), (value - upper).sum().alias(self._error)]
+        return [pl.col(self._upper).sum().alias(self.slot), pl.col(self._lower).sum().alias(self._error)]
 
     def of_states(self, frame: pl.DataFrame) -> list[pl.Expr]:
-        value, error = pl.col(self.slot), pl.col(self._error)
-        upper = _upper(value, _splitter(frame[self.slot]))
-        return [upper.sum().alias(self.slot), (value - upper + error).sum().alias(self._error)]
+        return self.of_values(frame)
 
     def settle_values(self, groups: Groups) -> list[pl.Series]:
         upper, lower = (groups.grouped[name].to_numpy() for name in (self.slot, self._error))
@@ -81,6 +84,13 @@ class FloatSum(Cell):
         total, lost = two_sum(stored[self.slot].to_numpy(), gathered[self.slot].to_numpy())
         lost = lost + (stored[self._error].to_numpy() + gathered[self._error].to_numpy())
         return self._pair(*two_sum(total, lost))
+
+    def _split(self, values: Floats, error: Floats | float) -> list[pl.Series]:
+        splitter = _splitter(values)
+        with np.errstate(invalid="ignore"):
+            upper = (values + splitter) - splitter if splitter else values
+            lower = values - upper + error
+        return [pl.Series(self._upper, upper), pl.Series(self._lower, lower)]
 
     def _pair(self, total: Floats, error: Floats) -> list[pl.Series]:
         return [pl.Series(self.slot, total), pl.Series(self._error, error)]
@@ -95,14 +105,19 @@ def two_sum(a: Floats, b: Floats) -> tuple[Floats, Floats]:
     return total, np.where(np.isfinite(total), error, 0.0)
 
 
-def _splitter(column: pl.Series) -> float:
+def _numbers(column: pl.Series) -> Floats:
+    """Return the values, 0 for null."""
+    if not column.null_count():
+        return column.to_numpy()
+    return np.where(column.is_null().to_numpy(), 0.0, column.to_numpy())
+
+
+def _splitter(values: Floats) -> float:
     """Return the power of two at which to split: 2n times the largest finite magnitude; 0 where it would overflow."""
-    values = np.abs(column.drop_nulls().to_numpy())
-    largest = float(values[np.isfinite(values)].max(initial=0.0))
+    sizes = np.abs(values)
+    largest = float(sizes.max(initial=0.0))
+    if not math.isfinite(largest):
+        largest = float(sizes[np.isfinite(sizes)].max(initial=0.0))
     _, exponent = math.frexp(largest)
     exponent += (len(values) + 2).bit_length()
     return math.ldexp(1.0, exponent) if largest and exponent < 1023 else 0.0
-
-
-def _upper(value: pl.Expr, splitter: float) -> pl.Expr:
-    return (value + splitter) - splitter if splitter else value
