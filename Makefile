@@ -1,0 +1,44 @@
+# Everything a newcomer or CI runs; each target installs what it needs. `make help` lists them.
+
+VENV := .venv
+BIN := $(VENV)/bin
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo test check format bench clean
+
+help:  ## Show what there is.
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+demo: $(VENV)/.installed-demo  ## Replay 336,776 real flights and watch the tables. ARGS=--drain stops at the end.
+	@exec $(BIN)/flows worker -l info -A examples/flights $(ARGS)
+
+test: $(VENV)/.installed-dev  ## Run all tests, Chromium's too. ARGS=tests/docs runs some.
+	@.ci/browser
+	@exec $(BIN)/python -m pytest $(ARGS)
+
+check: $(VENV)/.installed-dev  ## Lint, formatting, strict types.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(VENV)/.installed-dev  ## Put the code into the one format.
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/.installed-dev  ## Measure events a second. ARGS="--json FILE" for machines.
+	@exec $(BIN)/python -m tests.benchmarks $(ARGS)
+
+clean:  ## Remove the venv and the caches; .flows, where the data is, stays.
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+# A stamp is newer than pyproject.toml when its packages are in. The package is installed in place, so that a changed
+# source needs no new install.
+$(VENV)/.installed-demo: pyproject.toml
+	@.ci/install '.[demo]'
+	@touch $@
+
+$(VENV)/.installed-dev: pyproject.toml
+	@.ci/install '.[demo,dev]'
+	@touch $(VENV)/.installed-demo $@
