@@ -28,7 +28,7 @@ async def status_of(client: ClientSession, path: str, **headers: str) -> int:
         return response.status
 
 
-@pytest.mark.parametrize("path", ["/", "/static/app.css", "/api/tables", "/api/nope", "/health/live"])
+@pytest.mark.parametrize("path", ["/", "/static/css/app.css", "/api/tables", "/api/nope", "/health/live"])
 async def test_every_answer_confines_the_browser(client: ClientSession, path: str) -> None:
     async with client.get(path) as response:
         policy = response.headers["Content-Security-Policy"]
@@ -131,7 +131,7 @@ async def test_a_token_in_the_url_is_not_taken(guarded: ClientSession) -> None:
     assert await status_of(guarded, "/api/tables?token=" + TOKEN.replace(" ", "%20")) == 401
 
 
-@pytest.mark.parametrize("path", ["/", "/static/app.css", "/health/live", "/health/ready"])
+@pytest.mark.parametrize("path", ["/", "/static/css/app.css", "/health/live", "/health/ready"])
 async def test_the_empty_page_and_probes_need_no_token(guarded: ClientSession, path: str) -> None:
     assert await status_of(guarded, path) == 200
 
@@ -160,12 +160,12 @@ async def test_no_path_leaves_the_static_files(client: ClientSession, path: str)
 
 
 async def test_static_files_are_typed_and_asked_again(client: ClientSession) -> None:
-    async with client.get("/static/app.css") as response:
+    async with client.get("/static/css/app.css") as response:
         assert response.content_type == "text/css"
         assert response.headers["Cache-Control"] == "no-cache"
         tag = response.headers["ETag"]
-    assert await status_of(client, "/static/app.css", If_None_Match=tag) == 304
-    assert await status_of(client, "/static/app.css", If_None_Match='"other"') == 200
+    assert await status_of(client, "/static/css/app.css", If_None_Match=tag) == 304
+    assert await status_of(client, "/static/css/app.css", If_None_Match='"other"') == 200
 
 
 async def test_headers_past_all_measure_are_refused(client: ClientSession) -> None:

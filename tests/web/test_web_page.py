@@ -268,7 +268,8 @@ def test_the_skip_link_leads_to_the_table_and_not_away(page: Browser) -> None:
 def test_a_page_in_the_background_asks_for_nothing(page: Browser, served: Served) -> None:
     def hide(state: str) -> None:
         page.script(
-            "const later = window.setTimeout; window.setTimeout = (call, time) => later(call, time === 10000 ? 0 : time);"
+            "const later = window.setTimeout;"
+            "window.setTimeout = (call, time) => later(call, time === 10000 ? 0 : time);"
             f"Object.defineProperty(document, 'hidden', {{value: {state}, configurable: true}});"
             "document.dispatchEvent(new Event('visibilitychange'))"
         )

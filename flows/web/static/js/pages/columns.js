@@ -39,7 +39,6 @@ function plain(name, type, key, rows) {
     name,
     key,
     numeric: type ? NUMBERS.test(type) : looksNumeric(name, rows),
-    cells: [name],
     show: (values) => format.value(values[name], type),
     missing: (values) => values[name] === null || values[name] === undefined,
   };
@@ -50,7 +49,6 @@ function bounds() {
     name: "window",
     key: false,
     numeric: false,
-    cells: BOUNDS,
     show: (values) => format.bounds(values.window_start, values.window_end),
     missing: () => false,
   };

@@ -3,8 +3,7 @@
 import { attribute, el, say } from "../dom.js";
 import { columnsOf, ordered } from "./columns.js";
 
-const SHOWN = 500;
-const LIT = 150;
+const PAGE = 200;
 
 export class Grid {
   #info;
@@ -19,6 +18,7 @@ export class Grid {
   #head = el("tr");
   #body = el("tbody");
   #drawnVersion = -1;
+  #most = PAGE;
 
   /** `onSort(column)` is called when a header is pressed, `onDrawn(shown)` after each drawing. */
   constructor(info, store, { onSort, onDrawn }) {
@@ -42,6 +42,13 @@ export class Grid {
     this.schedule();
   }
 
+  /** Draw this many pages of rows: one at first, then one more at a time. */
+  show(pages) {
+    this.#most = pages * PAGE;
+    this.#drawnVersion = -1;
+    this.schedule();
+  }
+
   /** Draw with the next frame. */
   schedule() {
     this.#frame ??= requestAnimationFrame(() => this.#draw());
@@ -55,11 +62,20 @@ export class Grid {
     this.#frame = null;
     if (this.#drawnVersion === this.#store.version) return;
     this.#drawnVersion = this.#store.version;
-    const rows = ordered(this.#store.all(), this.#info, this.#sort).slice(0, SHOWN);
+    const [first, last] = this.#inSight();
+    const rows = ordered(this.#store.all(), this.#info, this.#sort).slice(0, this.#most);
     this.#drawHead(columnsOf(this.#info, rows.slice(0, 50), this.#severalWindows));
     this.#drawRows(rows);
-    this.#light(this.#store.takeChanges());
+    this.#light(rows.slice(first, last), this.#store.takeChanges());
     this.#onDrawn(rows.length);
+  }
+
+  /** The range of lines on screen; asked before drawing, while the browser knows it without another layout. */
+  #inSight() {
+    const height = this.#body.firstElementChild?.offsetHeight ?? 0;
+    if (!height) return [0, 0];
+    const first = Math.floor(this.element.scrollTop / height);
+    return [first, first + Math.ceil(this.element.clientHeight / height) + 1];
   }
 
   #drawHead(columns) {
@@ -124,20 +140,17 @@ export class Grid {
     });
   }
 
-  /** Light up changed cells for a moment; beyond a number of them nobody could follow, and the browser would toil. */
-  #light(changes) {
-    let left = LIT;
-    for (const [id, names] of changes) {
-      const line = this.#lines.get(id);
-      if (!line) continue;
-      for (const [at, column] of this.#columns.entries()) {
-        if (!column.cells.some((name) => names.has(name))) continue;
-        if (left-- <= 0) return;
-        const { classList } = line.cells[at];
-        const again = classList.contains("lit-a") ? "lit-b" : "lit-a";
-        classList.remove("lit-a", "lit-b");
-        classList.add(again);
-      }
+  /** Light up the changed cells of rows in sight for a moment; of others it would only cost. */
+  #light(rows, changes) {
+    for (const { id } of rows) {
+      const names = changes.get(id);
+      if (names) this.#columns.forEach((column, at) => names.has(column.name) && flash(this.#lines.get(id).cells[at]));
     }
   }
+}
+
+function flash({ classList }) {
+  const again = classList.contains("lit-a") ? "lit-b" : "lit-a";
+  classList.remove("lit-a", "lit-b");
+  classList.add(again);
 }

@@ -35,7 +35,10 @@ export class TablePage {
   #count = el("span", { class: "count" });
   #json = el("a", { class: "json", target: "_blank", rel: "noopener" }, "JSON");
   #trouble = el("p", { class: "note", role: "alert", hidden: true });
-  #note = el("p", { class: "note", hidden: true });
+  #pages = 1;
+  #cut = el("span");
+  #more = el("button", { class: "field", type: "button", onclick: () => this.#grid.show(++this.#pages) }, "Show more");
+  #note = el("p", { class: "note", hidden: true }, this.#cut, this.#more);
   #empty = el("p", { class: "empty", hidden: true });
   #picker = null;
   #shortcut = (event) => this.#key(event);
@@ -116,6 +119,7 @@ export class TablePage {
     this.#live?.close();
     this.#loaded = false;
     this.#store.reset([], false);
+    this.#grid.show((this.#pages = 1));
     this.#showBounds(Number(this.#choice.window));
     const { key, window } = this.#choice;
     this.#live = new LiveRows(this.#name, { key, window: window === "all" ? null : window }, this.#store, {
@@ -161,7 +165,8 @@ export class TablePage {
     this.#empty.hidden = size > 0;
     say(this.#empty, this.#whyEmpty());
     this.#note.hidden = shown === size && !partial;
-    say(this.#note, `${partial ? MANY : ""}The first ${format.count(shown)} in this order are drawn. Filter by key to see others.`);
+    say(this.#cut, `${partial ? MANY : ""}${shown < size ? `The first ${format.count(shown)} are drawn. ` : ""}`);
+    this.#more.hidden = shown === size;
   }
 
   #whyEmpty() {
