@@ -21,7 +21,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 class Stopper:
     """Hear signals between `with` and its end.
 
-    `on_stop` says whom to ask; a signal that came before it is passed on at once.
+    Until `on_stop` says whom to ask nothing is in flight, so that the first signal leaves at once too.
     """
 
     def __init__(self) -> None:
@@ -33,8 +33,6 @@ class Stopper:
         """Name the function that asks for a graceful stop; it is called from another thread, once."""
         with self._lock:
             self._ask = ask
-            if self._asked:
-                ask()
 
     def __enter__(self) -> Stopper:
         self._out, self._in = os.pipe()
@@ -64,12 +62,11 @@ class Stopper:
 
     def _hear(self, number: int) -> None:
         with self._lock:
-            if self._asked:
+            if self._ask is None or self._asked:
                 os._exit(128 + number)
             self._asked = True
             click.echo("Stopping: finishing what is in flight. Ctrl-C once more leaves at once.", err=True)
-            if self._ask is not None:
-                self._ask()
+            self._ask()
 
 
 def _heard_elsewhere(number: int, frame: FrameType | None) -> None:

@@ -32,14 +32,14 @@ def worker(target: str | None, more: tuple[str, ...], **options: Any) -> None:
 
     Ctrl-C finishes what is in flight and commits it; a second one leaves at once, which loses nothing either.
     """
-    from flows.discovery import find_app
-    from flows.logs import set_up_logs
-    from flows.settings import load_settings
-
-    app = find_app(target)
-    settings = load_settings(app.id, {**options, **dict(map(_pair, more))})
-    set_up_logs(settings.log_level, as_json=settings.log_json)
     with Stopper() as stopper:
+        from flows.discovery import find_app
+        from flows.logs import set_up_logs
+        from flows.settings import load_settings
+
+        app = find_app(target)
+        settings = load_settings(app.id, {**options, **dict(map(_pair, more))})
+        set_up_logs(settings.log_level, as_json=settings.log_json)
         asyncio.run(_run(app, settings, stopper))
 
 

@@ -30,6 +30,9 @@ _CONFIG = {
     "autoinstall_known_extensions": "false",
     "autoload_known_extensions": "false",
 }
+DEFAULT_ROWS = 20_000
+"""More than a page shows, so that it can tell that there was more."""
+
 _LOCKS = ("SET enable_external_access=false", "SET lock_configuration=true")
 _ZONED = "TIMESTAMP WITH TIME ZONE"
 _UNKNOWN_COLUMN = re.compile(r'Referenced column "([^"\n]+)" (?:was )?not found|have a column named "([^"\n]+)"')
@@ -47,7 +50,7 @@ class Result(msgspec.Struct, frozen=True):
         return [dict(zip(self.columns, row, strict=True)) for row in self.rows]
 
 
-async def run_sql(sql: str, tables: Tables, *, max_rows: int | None = 10_000, timeout: float = 10.0) -> Result:
+async def run_sql(sql: str, tables: Tables, *, max_rows: int | None = DEFAULT_ROWS, timeout: float = 10.0) -> Result:
     """Run one SELECT over tables. Raises `QueryError` with one line: what is wrong and the nearest right name."""
     # 1
     connection = await asyncio.to_thread(_open)

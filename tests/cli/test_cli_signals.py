@@ -61,13 +61,12 @@ def test_one_signal_stops_gracefully(start: Start, number: signal.Signals) -> No
     assert err == "Stopping: finishing what is in flight. Ctrl-C once more leaves at once.\n"
 
 
-def test_a_signal_during_start_up_is_not_lost(start: Start) -> None:
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_during_start_up_leaves_at_once(start: Start, number: signal.Signals, code: int) -> None:
     process = start("slow-start")
     wait_for(process, "constructed")
-    process.send_signal(signal.SIGINT)
-    wait_for_notice(process)
-    out, _ = process.communicate("go on\n", timeout=20)
-    assert (process.returncode, out) == (0, "running\ncommitted\n")
+    process.send_signal(number)
+    assert process.wait(timeout=20) == code
 
 
 @pytest.mark.parametrize(

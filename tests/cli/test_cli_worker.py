@@ -1,0 +1,148 @@
+"""The whole command line against a real worker process."""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from flows.brokers.registry import open_broker
+from tests.cli.conftest import Run
+
+DEPARTURES = "".join(json.dumps({"carrier": c, "delay": d, "at": 1357034400 + d}) + "\n"
+                     for d, c in enumerate(["UA", "AA", "UA", "B6", "UA"]))  # fmt: skip
+COUNTS = [{"carrier": "AA", "n": 1}, {"carrier": "B6", "n": 1}, {"carrier": "UA", "n": 3}]
+SQL = "SELECT carrier, sum(flights) AS n FROM delays GROUP BY 1 ORDER BY 1"
+DEADLINE = 30.0
+
+
+class WorkerProcess:
+    """A `flows worker` with its log lines, of which `wait_for` waits for one."""
+
+    def __init__(self, folder: Path, *args: str) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "flows", "worker", "--web-port", "0", *args],
+            cwd=folder,
+            env={k: v for k, v in os.environ.items() if not k.startswith("FLOWS_")},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self.lines: list[str] = []
+        self._news: queue.Queue[str | None] = queue.Queue()
+        self._thread = threading.Thread(target=self._read)
+        self._thread.start()
+
+    def _read(self) -> None:
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            self._news.put(line)
+        self._news.put(None)
+
+    def wait_for(self, words: str) -> str:
+        while (line := self._news.get(timeout=DEADLINE)) is not None:
+            self.lines.append(line)
+            if words in line:
+                return line
+        raise AssertionError(f"the worker never said {words!r}: {self.lines}")
+
+    def stop(self, number: int = signal.SIGINT) -> int:
+        self.process.send_signal(number)
+        return self.process.wait(timeout=DEADLINE)
+
+    def close(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        self._thread.join()
+        assert self.process.stderr is not None
+        self.process.stderr.close()
+
+
+Start = Callable[..., WorkerProcess]
+
+
+@pytest.fixture
+def start(airport: Path) -> Iterator[Start]:
+    started: list[WorkerProcess] = []
+
+    def start(*args: str) -> WorkerProcess:
+        started.append(WorkerProcess(airport, *args))
+        return started[-1]
+
+    yield start
+    for worker in started:
+        worker.close()
+
+
+def query(run: Run, sql: str = SQL) -> list[dict[str, object]]:
+    shown = run("query", sql, "--format", "json")
+    assert shown.exit_code == 0, shown.output
+    found: list[dict[str, object]] = json.loads(shown.stdout)
+    return found
+
+
+def test_drain_then_query_without_a_worker(start: Start, run: Run) -> None:
+    run("send", "departures", "-", stdin=DEPARTURES)
+    assert start("--drain").process.wait(timeout=DEADLINE) == 0
+    assert query(run) == COUNTS
+    assert query(run, "SELECT sum(value)::INT AS n FROM in_a_row") == [{"n": 5}]
+    run("send", "departures", '{"carrier": "AA", "delay": null, "at": 1357034400}')
+    assert start("--drain", "--log-json").process.wait(timeout=DEADLINE) == 0
+    assert query(run, SQL + " LIMIT 1") == [{"carrier": "AA", "n": 2}]
+
+
+def test_a_running_worker_answers_and_stops_gracefully(start: Start, run: Run) -> None:
+    worker = start()
+    worker.wait_for("the live page is at http://127.0.0.1:")
+    worker.wait_for("holds 2 of 2 tasks")
+    run("send", "departures", "-", stdin=DEPARTURES)
+    shown = run("tail", "departures", "--from-beginning", "--limit", "5", "--format", "json")
+    assert len(shown.stdout.splitlines()) == 5
+    assert [t["name"] for t in json.loads(run("tables", "--format", "json").stdout)] == ["delays", "in_a_row"]
+    while query(run) != COUNTS:
+        assert worker.process.poll() is None
+    assert worker.stop() == 0
+    assert query(run) == COUNTS
+
+
+def test_a_killed_worker_leaves_its_tables_readable(start: Start, run: Run) -> None:
+    worker = start()
+    worker.wait_for("holds 2 of 2 tasks")
+    run("send", "departures", "-", stdin=DEPARTURES)
+    while query(run) != COUNTS:
+        assert worker.process.poll() is None
+    worker.stop(signal.SIGKILL)
+    assert query(run) == COUNTS
+
+
+def test_json_log_lines(start: Start) -> None:
+    worker = start("--log-json")
+    line = json.loads(worker.wait_for("the live page is at"))
+    assert {"time", "level", "logger", "message"} <= line.keys()
+    assert worker.stop(signal.SIGTERM) == 0
+
+
+def test_a_port_that_is_taken_is_one_line(start: Start, airport: Path) -> None:
+    first = start()
+    port = first.wait_for("the live page is at").split(":")[-1].strip()
+    second = start("--web-port", port, "--data", "other")
+    assert second.process.wait(timeout=DEADLINE) == 1
+    assert port in second.wait_for("Error: ")
+
+
+def test_the_broker_is_the_one_of_the_url(start: Start, run: Run, airport: Path) -> None:
+    url = f"embedded://{airport / 'shared'}"
+    assert run("send", "departures", "-", "--broker", url, stdin=DEPARTURES).exit_code == 0
+    assert start("--drain", "--broker", url).process.wait(timeout=DEADLINE) == 0
+    assert open_broker(url).__class__.__name__ == "EmbeddedBroker"
+    assert not (airport / ".flows" / "airport" / "broker").exists()
+    shown = run("query", SQL, "--broker", url, "--format", "json")
+    assert json.loads(shown.stdout) == COUNTS
