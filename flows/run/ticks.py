@@ -6,7 +6,7 @@ import numpy as np
 
 from flows.brokers.base import Records, TopicPartition
 from flows.compile.pipeline import Pipeline
-from flows.operate.base import Batch
+from flows.operate.base import NO_TIME, Batch
 
 
 async def run_due_timers(pipeline: Pipeline, now: float) -> bool:
@@ -26,5 +26,5 @@ def _tick(step: str) -> Batch:
     records = Records(
         tp=TopicPartition(step, 0), offsets=[0], timestamps=[0], keys=[None], values=[None], headers=None, next_offset=1
     )
-    times = np.zeros(1, dtype=np.int64)
+    times = np.full(1, NO_TIME)
     return Batch(records, [None], times, times)
