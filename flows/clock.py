@@ -33,15 +33,16 @@ class ManualClock:
     """
 
     def __init__(self, now: float = 0.0) -> None:
-        self._start = self._now = float(now)
+        self._start = float(now)
+        self._elapsed = 0.0  # apart: beside seconds since 1970 a float has no room for less than a microsecond
 
     def now(self) -> float:
-        return self._now
+        return self._start + self._elapsed
 
     def monotonic(self) -> float:
-        return self._now - self._start
+        return self._elapsed
 
     def advance(self, seconds: float) -> None:
         if seconds < 0:
             raise ValueError(f"a clock never goes back: {seconds}")
-        self._now += seconds
+        self._elapsed += seconds

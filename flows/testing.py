@@ -37,17 +37,29 @@ from flows.testing_tables import ChangeLog, TableReader
 if TYPE_CHECKING:
     from dsl.app import App
 
+_STRIDES = 1000
+"""Steps of a long `advance`, between which only timers and sleeps are met at their moment."""
+
 
 class Driver:
     """Drive an app by hand. Each `send` is a commit, unless inside `with t.batch():`."""
 
-    def __init__(self, app: App, *, now: float | None = None, probe: Probe = no_probe) -> None:
+    def __init__(
+        self,
+        app: App,
+        *,
+        now: float | None = None,
+        probe: Probe = no_probe,
+        broker: MemoryBroker | None = None,
+        stores: dict[str, MemoryStore] | None = None,
+    ) -> None:
+        """Build a driver. `broker` and `stores` are those of an earlier driver, to go on where it was."""
         self._plan, self._taps = with_taps(app.plan())
         self.clock = ManualClock(time.time() if now is None else now)
         self._loop = ManualLoop(self.clock)
-        self._broker = MemoryBroker()
+        self._broker = MemoryBroker() if broker is None else broker
         self._changes = ChangeLog()
-        self._stores: dict[str, MemoryStore] = {}
+        self._stores: dict[str, MemoryStore] = {} if stores is None else stores
         self._readers: dict[str, TopicReader] = {}
         self._encoders = topic_encoders(self._plan, self._broker.max_record_bytes, self._now_ms)
         self.metrics = WorkerMetrics()
@@ -64,21 +76,21 @@ class Driver:
             probe=probe,
         )
         self._tasks: list[Task] = []
-        self._settling: asyncio.Task[None] | None = None
+        self._works: dict[Task, asyncio.Task[bool]] = {}
         self._batching = False
 
     def __enter__(self) -> Driver:
-        self._run(self._start(), "start")
+        try:
+            self._run(self._start(), "start")
+        except BaseException:
+            self._close()
+            raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        try:
-            self._run(self._stop(), "stop")
-        finally:
-            self._loop.run_until_quiet()
-            self._loop.close()
+        self._close()
 
     # What a test does
 
@@ -122,9 +134,10 @@ class Driver:
     def advance(self, duration: Duration) -> None:
         """Move the wall clock; timers, sleeps and silence take their course."""
         left = microseconds(duration, "advance") / 1_000_000
+        stride = max(0.5, left / _STRIDES)
         self._settle()
         while left > 0:
-            step = min(left, *(d for d in self._dues() if d > 0), left)
+            step = min([left, *(d for d in self._dues(stride) if d > 0)])
             self.clock.advance(step)
             left -= step
             self._settle(tick=True)
@@ -153,15 +166,29 @@ class Driver:
 
     def crash(self) -> None:
         """Lose all that is not committed, as a killed worker does, and recover."""
-        self._run(self._crash(), "crash")
+        if self._batching:
+            for task in self._tasks:
+                task.hold_commits = True
+            self._work_through()
+        self._run(self._abandon(), "crash")
+        self._run(self._start_tasks(), "recovery")
         self._settle()
 
     def rebalance(self) -> None:
-        """Move every task to a worker with an empty disk."""
-        self._run(self._move(), "rebalance")
+        """Move every task to a worker with an empty disk; one whose agent waits in a record goes uncommitted."""
+        self._run(self._hand_back(), "rebalance")
+        self._stores.clear()
+        self._run(self._start_tasks(), "rebalance")
         self._settle()
 
     # How it is done
+
+    def _close(self) -> None:
+        try:
+            self._run(self._abandon(), "stop")
+        finally:
+            self._run(self._loop.shutdown_asyncgens(), "stop")
+            self._loop.close()
 
     def _run(self, work: Any, what: str) -> Any:
         task = self._loop.run_to_end(work)
@@ -174,25 +201,31 @@ class Driver:
     def _settle(self, *, tick: bool = False) -> None:
         if self._batching:
             return
-        if self._settling is None or self._settling.done():
-            self._settling = self._loop.create_task(self._work(tick))
+        self._loop.run_until_quiet()  # what waited for the clock goes first
+        if tick:
+            self._pass(tick=True)
+        self._work_through()
+
+    def _work_through(self) -> None:
+        while self._pass():
+            pass
+
+    def _pass(self, *, tick: bool = False) -> bool:
+        """Let every task work, each by itself as in a worker, until it waits; tell whether any record moved."""
+        for task in self._tasks:
+            if task not in self._works:
+                self._works[task] = self._loop.create_task(_work(task, tick))
         self._loop.run_until_quiet()
-        if self._settling.done():
-            self._settling.result()
+        moved = False
+        for task, work in list(self._works.items()):
+            if work.done():
+                del self._works[task]
+                moved = work.result() or moved
+        return moved
 
-    async def _work(self, tick: bool) -> None:
-        for task in self._tasks if tick else ():
-            await task.tick()
-        moved = True
-        while moved:
-            moved = False
-            for task in self._tasks:
-                while await task.step(0.0):
-                    moved = True
-
-    def _dues(self) -> list[float]:
+    def _dues(self, at_most: float) -> list[float]:
         next_timer = self._loop.next_timer()
-        dues = [t.next_due() for t in self._tasks]
+        dues = [t.next_due(at_most) for t in self._tasks]
         return dues if next_timer is None else [*dues, next_timer]
 
     async def _start(self) -> None:
@@ -201,33 +234,26 @@ class Driver:
         await self._start_tasks()
 
     async def _start_tasks(self) -> None:
-        self._tasks = []
-        for part in self._plan.subtopologies:
-            for partition in range(part.partitions):
-                task = Task(self._env, part, partition)
-                await task.start()
-                self._tasks.append(task)
+        self._tasks = [Task(self._env, part, p) for part in self._plan.subtopologies for p in range(part.partitions)]
+        for task in self._tasks:
+            await task.start()
 
-    async def _stop(self) -> None:
-        if self._settling is not None:
-            self._settling.cancel()
+    async def _abandon(self) -> None:
+        await self._end_works()
         for task in self._tasks:
             await task.abandon()
 
-    async def _crash(self) -> None:
-        if self._batching:
-            for task in self._tasks:
-                task.hold_commits = True
-                while await task.step(0.0):
-                    pass
-        await self._stop()
-        await self._start_tasks()
-
-    async def _move(self) -> None:
+    async def _hand_back(self) -> None:
+        unfinished = set(self._works)
+        await self._end_works()
         for task in self._tasks:
-            await task.stop(commit=True)
-        self._stores.clear()
-        await self._start_tasks()
+            await (task.abandon() if task in unfinished else task.stop(commit=True))
+
+    async def _end_works(self) -> None:
+        works, self._works = list(self._works.values()), {}
+        for work in works:
+            work.cancel()
+        await asyncio.gather(*works, return_exceptions=True)
 
     async def _produce(self, tp: TopicPartition, out: Outgoing) -> None:
         await self._broker.produce({tp: out})
@@ -244,6 +270,16 @@ class Driver:
 
     def _now_ms(self) -> int:
         return int(self.clock.now() * 1000)
+
+
+async def _work(task: Task, tick: bool) -> bool:
+    """Do all that a task can do now; tell whether any record moved."""
+    if tick:
+        await task.tick()
+    moved = False
+    while await task.step(0.0):
+        moved = True
+    return moved
 
 
 async def _no_pause(attempt: int) -> None:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import selectors
 import threading
-from collections.abc import Coroutine
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Executor
+from typing import Any, TypeVar, TypeVarTuple
 
 from flows.clock import ManualClock
 
 _PATIENCE = 30.0
+Arguments = TypeVarTuple("Arguments")
+Result = TypeVar("Result")
 
 
 class QuietSelector(selectors.DefaultSelector):
@@ -33,26 +35,6 @@ class QuietSelector(selectors.DefaultSelector):
         return found
 
 
-class _CountingPool(ThreadPoolExecutor):
-    """Threads for blocking work; knows how much of it is under way."""
-
-    def __init__(self) -> None:
-        super().__init__(max_workers=2, thread_name_prefix="flows-test")
-        self.under_way = 0
-        self._lock = threading.Lock()
-
-    def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
-        with self._lock:
-            self.under_way += 1
-        future = super().submit(fn, *args, **kwargs)
-        future.add_done_callback(self._done)
-        return future
-
-    def _done(self, future: Future[Any]) -> None:
-        with self._lock:
-            self.under_way -= 1
-
-
 class ManualLoop(asyncio.SelectorEventLoop):
     """Timers follow a manual clock; threads and sockets are waited for, since they need no clock to go on."""
 
@@ -61,26 +43,30 @@ class ManualLoop(asyncio.SelectorEventLoop):
         super().__init__(self._quiet)
         self._clock = clock
         self._own_fds = len(self._quiet.get_map())
-        self._pool = _CountingPool()
-        self.set_default_executor(self._pool)
+        self._in_threads = 0
         self._quiet.loop = self
 
     def time(self) -> float:
         return self._clock.monotonic()
 
+    def run_in_executor(
+        self, executor: Executor | None, func: Callable[[*Arguments], Result], *args: *Arguments
+    ) -> asyncio.Future[Result]:
+        """Run blocking work in a thread; the loop counts as busy until its result is here."""
+        future = super().run_in_executor(executor, func, *args)
+        self._in_threads += 1
+        future.add_done_callback(self._back_from_thread)
+        return future
+
+    def _back_from_thread(self, future: asyncio.Future[Any]) -> None:
+        self._in_threads -= 1
+
     def waits_outside(self, fds: int) -> bool:
-        return self._pool.under_way > 0 or fds > self._own_fds
+        return self._in_threads > 0 or fds > self._own_fds
 
     def run_until_quiet(self) -> None:
         """Run until all that is left waits for the clock, or for what will never come."""
         self._quiet.next_timer = None
-        self._in_own_thread_if_needed()
-
-    def next_timer(self) -> float | None:
-        """Return the seconds until the next timer, as of the last quiet moment."""
-        return self._quiet.next_timer
-
-    def _in_own_thread_if_needed(self) -> None:
         # Inside a running loop (an async test) this one needs a thread; the caller waits, so nothing runs at once.
         try:
             asyncio.get_running_loop()
@@ -90,6 +76,10 @@ class ManualLoop(asyncio.SelectorEventLoop):
         thread = threading.Thread(target=self.run_forever, name="flows-test-loop")
         thread.start()
         thread.join()
+
+    def next_timer(self) -> float | None:
+        """Return the seconds until the next timer, as of the last quiet moment."""
+        return self._quiet.next_timer
 
     def run_to_end(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         """Start work and run until quiet; the task may be unfinished if it waits for the clock."""

@@ -156,7 +156,7 @@ def _key_of_bytes(node: TopicNode, type_: Any, value: bytes) -> Any:
         return None
     try:
         return getattr(decoder_of(node.codec, type_)(value), node.key)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
 
 

@@ -227,13 +227,13 @@ class Task:
             self.env.metrics.trouble(f"task {self.id}: {error}")
             log.warning("task %s cannot write its state, tries again: %s", self.id, error)
 
-    def next_due(self) -> float:
-        """Return the seconds until `tick` has something to do, at most half a second."""
+    def next_due(self, at_most: float = 0.5) -> float:
+        """Return the seconds until `tick` has something to do."""
         now = self.env.clock.monotonic()
         dues = [s.due() for s in self._silence.values()]
         if self.pipeline is not None:
             dues += [t.due for t in self.pipeline.timers]
-        return min([0.5, *(max(0.0, due - now) for due in dues if due is not None and due > now)])
+        return min([at_most, *(max(0.0, due - now) for due in dues if due is not None and due > now)])
 
     async def stop(self, *, commit: bool) -> None:
         """Let go of the task: with `commit`, after what is in hand is finished and committed."""
