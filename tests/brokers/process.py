@@ -36,22 +36,23 @@ async def count(broker: EmbeddedBroker) -> None:
         say(str(number))
 
 
-async def hammer(broker: EmbeddedBroker, name: str, seconds: str) -> None:
-    """Commit as fast as can be from eight tasks for some time; say how often that was."""
+async def hammer(broker: EmbeddedBroker, name: str, seconds: str, tasks: str, records: str) -> None:
+    """Commit as fast as can be from some tasks for some time, so many records each; say how many commits it were."""
     say("ready")
     await asyncio.to_thread(sys.stdin.readline)
-    end = time.monotonic() + float(seconds)
+    end, count = time.monotonic() + float(seconds), int(records)
 
     async def task(number: int) -> int:
         producer = await broker.producer(f"{name}-{number}")
         done = 0
         while time.monotonic() < end:
-            record = Outgoing([b"k"], [f"{name}-{number}-{done}".encode()], [0])
-            await producer.commit(Transaction(group=name, outputs={A: record}))
+            value = f"{name}-{number}-{done}".encode()
+            out = Outgoing([b"k"] * count, [value] * count, [0] * count)
+            await producer.commit(Transaction(group=name, outputs={A: out}))
             done += 1
         return done
 
-    say(str(sum(await asyncio.gather(*map(task, range(8))))))
+    say(str(sum(await asyncio.gather(*map(task, range(int(tasks)))))))
 
 
 async def member(broker: EmbeddedBroker, name: str, *tasks: str) -> None:

@@ -233,6 +233,35 @@ async def test_what_is_not_a_record_is_refused_before_it_can_stop_every_reader(
         await broker.produce({TP: out})
 
 
+async def test_closing_ends_what_waits(broker: EmbeddedBroker):
+    await broker.create_topic(TopicSpec(name="events"))
+    membership = await broker.join("group", "me", ["task"])
+    await membership.assignment()
+    waiting = [
+        asyncio.ensure_future(broker.reader({TP: 0}).fetch(10, 60)),
+        asyncio.ensure_future(membership.assignment()),
+    ]
+    await asyncio.sleep(0)
+
+    await broker.close()
+
+    async with asyncio.timeout(20):
+        outcomes = await asyncio.gather(*waiting, return_exceptions=True)
+    assert ["the broker is" in str(outcome) for outcome in outcomes] == [True, True]
+
+
+async def test_a_damaged_batch_is_named(broker: EmbeddedBroker):
+    await broker.create_topic(TopicSpec(name="events"))
+    await broker.produce({TP: outgoing(1)})
+    await broker.produce({TP: outgoing(2)})
+    database = sqlite3.connect(broker.folder / "broker.db", isolation_level=None)
+    database.execute("UPDATE batches SET data = x'ff00' WHERE next = 2")
+    database.close()
+
+    with pytest.raises(BrokerError, match="events/0: the batch at offset 1 is damaged"):
+        await broker.reader({TP: 0}).fetch(10, 0)
+
+
 async def test_a_cancelled_commit_that_was_not_begun_is_not_applied(broker: EmbeddedBroker):
     await broker.create_topic(TopicSpec(name="events"))
     busy = Turn(broker.folder)

@@ -19,21 +19,21 @@ from tests.contracts.broker_fixtures import read_all
 
 KEPT = 50.0
 QUICK = settings(
-    max_examples=150,
+    max_examples=100,
     deadline=None,
     database=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
-rows = st.tuples(st.sampled_from("abcd"), st.none() | st.integers(0, 9))
-batch = st.lists(rows, min_size=1, max_size=6)
+rows = st.tuples(st.sampled_from("abc"), st.none() | st.integers(0, 9))
+batch = st.lists(rows, min_size=1, max_size=4)
 steps = st.lists(
     st.one_of(
         st.tuples(st.just("append"), batch),
         st.tuples(st.just("compact"), st.none()),
         st.tuples(st.just("advance"), st.integers(1, 30)),
-        st.tuples(st.just("read"), st.integers(1, 4)),
+        st.tuples(st.just("read"), st.integers(1, 2)),
     ),
-    max_size=20,
+    max_size=25,
 )
 
 

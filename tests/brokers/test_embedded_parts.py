@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from threading import Event, Thread
 
@@ -43,30 +42,30 @@ def test_shares_are_whole_balanced_and_move_only_what_must(members: list[str], h
 
 
 def test_a_turn_goes_to_the_one_that_waits_before_the_one_that_had_it(tmp_path: Path):
-    """A busy loop of turns in one thread; another asks only now and then, and never waits for more than one turn."""
-    busy, other = Turn(tmp_path), Turn(tmp_path)
-    order: list[str] = []
-    asked, stop = Event(), Event()
+    greedy, other = Turn(tmp_path), Turn(tmp_path)
+    turns, in_turn, stop = [0], Event(), Event()
 
-    def keep_busy() -> None:
+    def take_turns_without_a_pause() -> None:
         while not stop.is_set():
-            with busy:
-                order.append("waited for" if asked.is_set() else "busy")
-                time.sleep(0.002)
+            with greedy:
+                turns[0] += 1
+                in_turn.set()
+                stop.wait(0.002)
 
-    thread = Thread(target=keep_busy)
+    thread = Thread(target=take_turns_without_a_pause)
     thread.start()
-    for _ in range(20):
-        asked.set()
+    waited = []
+    for _ in range(30):
+        in_turn.clear()
+        assert in_turn.wait(10)
+        before = turns[0]
         with other:
-            asked.clear()
-            order.append("other")
+            waited.append(turns[0] - before)
     stop.set()
     thread.join()
-    busy.close()
+    greedy.close()
     other.close()
-    runs = "".join(name[0] for name in order).split("o")
-    assert max(run.count("w") for run in runs) <= 3
+    assert max(waited) <= 2
 
 
 def test_one_that_is_stuck_does_not_hold_up_the_others_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -74,10 +73,10 @@ def test_one_that_is_stuck_does_not_hold_up_the_others_for_ever(tmp_path: Path, 
     stuck, other = Turn(tmp_path), Turn(tmp_path)
     with stuck:
         with other:
-            assert not turn.try_lock(other._now)
-        assert not turn.try_lock(other._now)
+            assert not other._now.try_take()
+        assert not other._now.try_take()
     with other:
-        assert not turn.try_lock(stuck._now)
+        assert not stuck._now.try_take()
     stuck.close()
     other.close()
 

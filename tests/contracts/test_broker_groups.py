@@ -194,6 +194,17 @@ async def test_closing_the_broker_leaves_its_groups(broker_handles: Handles, gro
     assert await staying.until(has(6)) == frozenset(TASKS)
 
 
+async def test_a_join_that_is_cancelled_holds_nothing(broker: Broker, group: str):
+    joining = asyncio.ensure_future(broker.join(group, "gone", TASKS))
+    await asyncio.sleep(0)
+    joining.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await joining
+
+    staying = await join(broker, group, "staying")
+    assert await staying.until(has(6)) == frozenset(TASKS)
+
+
 async def test_groups_do_not_see_each_other(broker: Broker, group: str):
     one, two = await join(broker, group, "one"), await join(broker, group + "-2", "one")
 

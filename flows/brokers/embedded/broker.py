@@ -63,6 +63,8 @@ class EmbeddedBroker:
 
     async def start(self) -> None:
         """Create or open the files; raises `BrokerUnavailable` or `BrokerError` with the fix."""
+        if self._process is not None:
+            raise BrokerError(f"the broker in {self.folder} is started already")
         await asyncio.to_thread(create_files, self.folder)
         try:
             self._open()
@@ -103,6 +105,7 @@ class EmbeddedBroker:
         if self._process != os.getpid():
             return
         self._process = None
+        self._watch.wake_all()
         await asyncio.to_thread(self._close)
 
     def _close(self) -> None:
@@ -167,7 +170,7 @@ class EmbeddedBroker:
             f"take over producer {transactional_id!r}",
             lambda scope: producer.take_over(scope.connection, transactional_id),
         )
-        return EmbeddedProducer(transactional_id, epoch, self._writer, self.max_record_bytes, self._clock.now)
+        return EmbeddedProducer(transactional_id, epoch, self._write, self.max_record_bytes, self._clock.now)
 
     async def committed(self, group: str, tps: Iterable[TopicPartition]) -> dict[TopicPartition, Committed]:
         """Return the group's positions; partitions without one are left out."""

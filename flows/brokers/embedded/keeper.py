@@ -7,6 +7,8 @@ not answered for `STALLED` seconds is taken for dead, and its leases run out.
 from __future__ import annotations
 
 import asyncio
+import logging
+import os
 import sqlite3
 import threading
 from collections.abc import Callable
@@ -24,6 +26,8 @@ from flows.errors import BrokerError, Fenced
 T = TypeVar("T")
 _LOOK = 0.05  # seconds between looks at the group
 STALLED = 300.0
+
+_log = logging.getLogger(__name__)
 
 
 class Held:
@@ -49,13 +53,14 @@ class Keeper:
         self._asked: SimpleQueue[tuple[Callable[[], Any], str, Future[Any]]] = SimpleQueue()
         self._something = threading.Event()
         self._closing = False
+        self._process = os.getpid()
         self._thread = threading.Thread(target=self._run, name="flows-leases", daemon=True)
         self._thread.start()
 
     async def ask(self, doing: str, work: Callable[[sqlite3.Connection], T]) -> T:
         """Run a function on leases.db in the thread."""
-        if self._closing:
-            raise BrokerError(f"cannot {doing}: the broker is closed")
+        if self._closing or self._process != os.getpid():
+            raise BrokerError(f"cannot {doing}: the broker is closed", fix="open a broker in this process")
         future: Future[T] = Future()
         self._asked.put((lambda: work(self._connection), doing, future))
         self._something.set()
@@ -82,12 +87,16 @@ class Keeper:
 
     async def leave(self, held: Held) -> None:
         """Give the seat back and stop keeping it."""
+        await self.ask(f"leave group {held.seat.team!r}", lambda db: self._leave(held))
 
-        def work(db: sqlite3.Connection) -> None:
-            self._held.pop(held.seat, None)
-            leases.leave(db, held.seat)
+    def abandon(self, held: Held) -> None:
+        """Give a seat back that nobody waits for any more, without waiting."""
+        self._asked.put((lambda: self._leave(held), "leave", Future()))
+        self._something.set()
 
-        await self.ask(f"leave group {held.seat.team!r}", work)
+    def _leave(self, held: Held) -> None:
+        self._held.pop(held.seat, None)
+        leases.leave(self._connection, held.seat)
 
     def now(self) -> float:
         """Return the time that leases are measured by."""
@@ -108,7 +117,7 @@ class Keeper:
             self._something.clear()
         self._answer()
         for held in self._held.values():
-            self._leave_quietly(held)
+            self._leave_at_close(held)
 
     def _answer(self) -> None:
         while True:
@@ -122,7 +131,7 @@ class Keeper:
                 future.set_result(work())
             except sqlite3.Error as error:
                 future.set_exception(database_fault(error, self._path, doing))
-            except BrokerError as error:
+            except Exception as error:  # noqa: BLE001 - handed to whoever asked
                 future.set_exception(error)
 
     def _attend(self, held: Held) -> None:
@@ -151,11 +160,12 @@ class Keeper:
         del self._held[held.seat]
         self._call(held.fail, error)
 
-    def _leave_quietly(self, held: Held) -> None:
+    def _leave_at_close(self, held: Held) -> None:
         try:
             leases.leave(self._connection, held.seat)
-        except sqlite3.Error:
-            self._call(held.fail, BrokerError("the broker is closed"))  # the lease runs out by itself
+        except sqlite3.Error as error:
+            _log.warning("%s; the lease runs out by itself", database_fault(error, self._path, "leave the group"))
+        self._call(held.fail, BrokerError("the broker is closed"))
 
     def _call(self, function: Callable[..., object], *arguments: object) -> None:
         try:

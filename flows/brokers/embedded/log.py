@@ -6,8 +6,10 @@ import sqlite3
 from collections.abc import Iterable
 from typing import NamedTuple
 
+import msgspec
+
 from flows.brokers.base import Records, TopicPartition
-from flows.brokers.embedded.batches import Append, Piece, combine, decode
+from flows.brokers.embedded.batches import Append, Columns, Piece, combine, decode
 from flows.errors import BrokerError, OffsetOutOfRange, UnknownTopic
 
 SPAN = 1 << 40  # offsets a partition may have; a batch's id is partition * SPAN + first offset
@@ -93,12 +95,22 @@ def read(connection: sqlite3.Connection, tp: TopicPartition, position: int, max_
         if count >= max_records or size >= max_bytes:
             after = pieces[-1].next
             break
-        columns = decode(data)
+        columns = _decode(tp, id_ - base, data)
         pieces.append(Piece(id_ - base, next_, columns))
         size += len(data)
         count += len(columns.values)
     cursor.close()
     return Chunk(combine(tp, pieces, position, after), after, size)
+
+
+def _decode(tp: TopicPartition, first: int, data: bytes) -> Columns:
+    try:
+        return decode(data)
+    except msgspec.DecodeError as error:
+        raise BrokerError(
+            f"{tp}: the batch at offset {first} is damaged: {error}",
+            fix="restore broker.db from a backup, or go on behind the batch",
+        ) from error
 
 
 def offsets(connection: sqlite3.Connection, tps: Iterable[TopicPartition]) -> dict[TopicPartition, tuple[int, int]]:

@@ -6,7 +6,6 @@ All changes go through the writer in small jobs, so that commits pass between th
 from __future__ import annotations
 
 import logging
-import os
 import sqlite3
 import threading
 import time
@@ -17,8 +16,8 @@ from typing import TypeVar
 
 from flows.brokers.embedded import compact, retain
 from flows.brokers.embedded.faults import database_fault
+from flows.brokers.embedded.locks import FileLock
 from flows.brokers.embedded.schema import pragma
-from flows.brokers.embedded.turn import take, try_lock, unlock
 from flows.brokers.embedded.writer import Scope, Writer
 from flows.clock import Clock
 from flows.errors import BrokerError, BrokerUnavailable
@@ -26,6 +25,8 @@ from flows.errors import BrokerError, BrokerUnavailable
 T = TypeVar("T")
 _FREE_PAGES = 1024  # kept for what comes next; the file shrinks when there are more, and more than a quarter
 _BY_HAND = 30.0  # seconds to wait for another process that is at it
+
+_POLL = 0.01
 
 _log = logging.getLogger(__name__)
 
@@ -47,7 +48,7 @@ class Maintainer:
     ) -> None:
         self._connection, self._path, self._writer, self._clock = connection, path, writer, clock
         self._interval = interval
-        self._lock = os.open(path.parent / "maintain.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        self._lock = FileLock(path.parent / "maintain.lock")
         self._busy = threading.Lock()
         self._due = threading.Event()
         self._closing = False
@@ -62,7 +63,7 @@ class Maintainer:
     def round_by_hand(self) -> None:
         """Do all that can be done now, however little it is; blocks. Raises `BrokerUnavailable`."""
         with self._busy:
-            if not take(self._lock, time.monotonic() + _BY_HAND):
+            if not self._lock.take(time.monotonic() + _BY_HAND, _POLL):
                 raise BrokerUnavailable(
                     f"cannot maintain {self._path}: another process has been at it for {_BY_HAND:.0f} s",
                     fix="try again later",
@@ -75,7 +76,7 @@ class Maintainer:
         self._due.set()
         self._thread.join()
         with self._busy:
-            os.close(self._lock)
+            self._lock.close()
 
     def _run(self) -> None:
         while True:
@@ -84,7 +85,7 @@ class Maintainer:
             if self._closing:
                 return
             with self._busy:
-                if try_lock(self._lock):
+                if self._lock.try_take():
                     self._background_round()
 
     def _background_round(self) -> None:
@@ -92,6 +93,8 @@ class Maintainer:
             self._locked_round(every=False)
         except BrokerError as error:
             _log.warning("maintenance is put off: %s", error)
+        except Exception:  # noqa: BLE001 - logged with its traceback; the thread has to live on
+            _log.exception("maintenance of %s failed; it will be tried again", self._path)
 
     def _locked_round(self, *, every: bool) -> None:
         try:
@@ -101,7 +104,7 @@ class Maintainer:
         except sqlite3.Error as error:
             raise database_fault(error, self._path, "maintain the topics") from error
         finally:
-            unlock(self._lock)
+            self._lock.give_back()
 
     def _round(self, *, every: bool) -> None:
         """Do one round.

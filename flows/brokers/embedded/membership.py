@@ -78,7 +78,11 @@ async def join_group(
     """Join a group; an earlier member of the same id is fenced."""
     seat = Seat(group, member_id, uuid4().hex)
     membership = EmbeddedMembership(keeper, seat, lease)
-    await keeper.join(Applicant(seat, tuple(tasks), address, plan, lease), membership._held)
+    try:
+        await keeper.join(Applicant(seat, tuple(tasks), address, plan, lease), membership._held)
+    except asyncio.CancelledError:
+        keeper.abandon(membership._held)  # it may have joined already, and nobody would ever leave
+        raise
     return membership
 
 

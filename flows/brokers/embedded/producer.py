@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import Protocol, TypeVar
 
 from flows.brokers.base import Committed, TopicPartition, Transaction
 from flows.brokers.embedded.batches import Append, encode_append
 from flows.brokers.embedded.log import append, find
-from flows.brokers.embedded.writer import Scope, Writer
+from flows.brokers.embedded.writer import Scope
 from flows.errors import BrokerError, Fenced
+
+T = TypeVar("T")
+
+
+class Write(Protocol):
+    """Queue a job for the writer and wait for its commit."""
+
+    def __call__(self, doing: str, work: Callable[[Scope], T]) -> Awaitable[T]: ...
 
 
 class EmbeddedProducer:
     """A `Producer`: one epoch of a transactional id."""
 
-    def __init__(self, id_: str, epoch: int, writer: Writer, max_record_bytes: int, now: Callable[[], float]) -> None:
+    def __init__(self, id_: str, epoch: int, write: Write, max_record_bytes: int, now: Callable[[], float]) -> None:
         self.id, self.epoch = id_, epoch
-        self._writer, self._max_record_bytes, self._now = writer, max_record_bytes, now
+        self._write, self._max_record_bytes, self._now = write, max_record_bytes, now
         self._closed = False
 
     async def commit(self, transaction: Transaction) -> dict[TopicPartition, int]:
@@ -39,7 +48,7 @@ class EmbeddedProducer:
             store_positions(scope.connection, group, offsets)
             return ends
 
-        return await self._writer.run(f"commit transaction of {self.id!r}", work)
+        return await self._write(f"commit transaction of {self.id!r}", work)
 
     async def close(self) -> None:
         """Refuse further commits; those under way finish."""

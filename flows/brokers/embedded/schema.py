@@ -6,17 +6,18 @@ worker busy with records never keeps another from renewing its lease.
 
 from __future__ import annotations
 
-import fcntl
-import os
 import sqlite3
+import time
 from pathlib import Path
 from typing import NamedTuple
 
 from flows.brokers.embedded.faults import database_fault, system_fault
-from flows.errors import BrokerError
+from flows.brokers.embedded.locks import FileLock
+from flows.errors import BrokerError, BrokerUnavailable
 
 VERSION = 1
 PATIENCE = 5.0  # seconds that a statement waits for another program's lock
+_STARTING = 30.0  # seconds to wait for others that start on the same folder
 _APPLICATION_ID = 0x464C4F57  # "FLOW", in the header of each file
 _WAL_KEPT = 64 << 20  # bytes; a WAL that grew larger shrinks to this when it restarts
 
@@ -78,15 +79,19 @@ def create_files(folder: Path) -> None:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = os.open(folder / "create.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        lock = FileLock(folder / "create.lock")
     except OSError as error:
         raise system_fault(error, folder, "use the folder") from error
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # changing to WAL needs the file for itself
+        if not lock.take(time.monotonic() + _STARTING, 0.005):  # changing to WAL needs the file for itself
+            raise BrokerUnavailable(
+                f"cannot open {folder}: another process has been creating it for {_STARTING:.0f} s",
+                fix="end that process (it may be stopped) and try again",
+            )
         for layout in (BROKER, LEASES):
             _create(folder / layout.file, layout)
     finally:
-        os.close(lock)
+        lock.close()
 
 
 def connect(path: Path, layout: Layout) -> sqlite3.Connection:
