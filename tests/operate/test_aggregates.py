@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import builtins
 import datetime as dt
 import math
 from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from dsl.aggregate import approx_distinct, count, first, last, max, mean, min, quantile, sum
 from dsl.plan.types import Kind
-from tests.operate.aggregate_runs import aggregation, columns, frame, groups, result, run
+from tests.operate.aggregate_runs import aggregation, columns, frame, groups, result, run, unhurried
 from tests.oracle import aggregates as oracle
 from tests.oracle.aggregates import FUNCTIONS, Event
 
@@ -39,7 +40,7 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
 @st.composite
 def histories(draw: st.DrawFn) -> list[Event]:
     """Draw events of a few keys, times and partitions; a third of the values are null; offsets ascend."""
-    count = draw(st.integers(0, 30))
+    count = draw(st.integers(0, 20))
     offsets = [0, 0]
     events = []
     for _ in range(count):
@@ -51,7 +52,7 @@ def histories(draw: st.DrawFn) -> list[Event]:
     return events
 
 
-CUTS = st.lists(st.integers(0, 30), max_size=6)
+CUTS = st.lists(st.integers(0, 20), max_size=6)
 
 EXACT = {
     "n": count(),
@@ -71,7 +72,7 @@ def same(got: Any, expected: Any) -> bool:
     return type(got) is type(expected) and got == expected
 
 
-@settings(deadline=None, max_examples=40)
+@unhurried(40)
 @given(histories(), CUTS, CUTS)
 def test_agrees_with_the_oracle_and_not_with_the_cuts(events: list[Event], batches: list[int], commits: list[int]):
     made = aggregation(**EXACT)
@@ -80,7 +81,7 @@ def test_agrees_with_the_oracle_and_not_with_the_cuts(events: list[Event], batch
     found = result(made, states)
     assert found.keys() == groups(events).keys()
     for key, group in groups(events).items():
-        assert found[key].pop("$time") == builtin_max(e.time for e in group)
+        assert found[key].pop("$time") == builtins.max(e.time for e in group)
         for call in made.calls:
             column = columns_of(call)
             options = {"q": dict(call.options)["q"]} if call.function == "quantile" else {}
@@ -90,15 +91,11 @@ def test_agrees_with_the_oracle_and_not_with_the_cuts(events: list[Event], batch
             assert close_enough or same(got, expected), call.name
 
 
-def builtin_max(values: Any) -> Any:
-    return sorted(values)[-1]
-
-
 def columns_of(call: Any) -> str | None:
     return None if call.argument is None else call.argument.name
 
 
-@settings(deadline=None, max_examples=60)
+@unhurried(60)
 @given(histories(), CUTS, CUTS)
 def test_float_sums_keep_what_rounding_takes(events: list[Event], batches: list[int], commits: list[int]):
     made = aggregation(total=sum("float"), mean=mean("float"), mean_int=mean("int"))
@@ -195,8 +192,8 @@ def test_grouping_by_several_columns_and_nulls():
     assert made.results(made.merge([None] * 3, gathered))["median"].to_list() == [0.5, 2.0, 3.0]
 
 
-@settings(deadline=None, max_examples=20)
-@given(histories(), st.integers(0, 30))
+@unhurried(20)
+@given(histories(), st.integers(0, 20))
 def test_two_states_combine_to_one(events: list[Event], cut: int):
     made = aggregation(**EXACT, kinds=approx_distinct("int"))
     events = [e._replace(key="a") for e in events]
@@ -211,8 +208,4 @@ def test_arguments_and_cells_are_shared():
     assert not made.needs_order
     assert aggregation(a=first("int")).needs_order
     partial = made.partial(frame(made, [event(int=1)]), ["key"])
-    assert sum_of(partial.columns, "$s0", "$s1", "$s2") == 7
-
-
-def sum_of(names: list[str], *prefixes: str) -> int:
-    return len([n for n in names if n in prefixes or n.startswith(f"{prefixes[-1]}_")])
+    assert partial.columns[:5] == ["key", "$s_time", "$s0", "$s1", "$s2_values"]

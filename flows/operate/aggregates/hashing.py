@@ -1,16 +1,15 @@
 """A 64-bit hash of values, the same on every machine and in every version: the ground of `approx_distinct`.
 
 A value is first written as bytes: integers, times and booleans as int64, floats as doubles (-0.0 as 0.0, every NaN
-as one), strings in UTF-8, bytes as they are, anything else as msgpack with sorted keys. Its 8-byte little-endian words,
-the last one filled up with zeros, are folded one by one into the length by murmur3's 64-bit finaliser. Of more than
-64 bytes the 8-byte BLAKE2b digest takes their place; so does that of an integer beyond 64 bits, of its decimal digits.
+as one), strings in UTF-8, bytes as they are. Its 8-byte little-endian words, the last one filled up with zeros, are
+folded one by one, by murmur3's 64-bit finaliser, into the length + 1 times a constant. Of more than 64 bytes the
+8-byte BLAKE2b digest takes their place; so does that of the decimal digits of an integer beyond 64 bits.
 """
 
 from __future__ import annotations
 
 from hashlib import blake2b
 
-import msgspec
 import numpy as np
 import numpy.typing as npt
 import polars as pl
@@ -22,9 +21,8 @@ Hashes = npt.NDArray[np.uint64]
 
 _LONG = 64
 _FOLD = np.uint64(0x9E3779B97F4A7C15)
-_EIGHT = np.uint64(8 * int(_FOLD) % (1 << 64))
+_WORD = np.uint64(9 * int(_FOLD) % (1 << 64))
 _LOW = np.array([(1 << 8 * count) - 1 for count in range(9)], np.uint64)
-_encode_other = msgspec.msgpack.Encoder(order="deterministic", decimal_format="string").encode
 
 
 def hash_values(column: pl.Series, kind: Kind) -> Hashes:
@@ -33,8 +31,6 @@ def hash_values(column: pl.Series, kind: Kind) -> Hashes:
         numbers = column.to_numpy() + 0.0
         numbers[np.isnan(numbers)] = np.nan
         return _hash_words(numbers.view(np.uint64))
-    if kind is Kind.OTHER:
-        return _hash_bytes(pl.Series([_encode_other(value) for value in column.to_list()], dtype=pl.Binary))
     if kind in (Kind.STR, Kind.BYTES):
         return _hash_bytes(column.cast(pl.Binary))
     if column.dtype == pl.Int128:
@@ -56,7 +52,7 @@ def _digest(value: bytes) -> bytes:
 
 
 def _hash_words(words: Hashes) -> Hashes:
-    return _mix(words ^ _EIGHT)
+    return _mix(words ^ _WORD)
 
 
 def _hash_bytes(values: pl.Series) -> Hashes:
@@ -67,7 +63,7 @@ def _hash_bytes(values: pl.Series) -> Hashes:
     words = np.ndarray(len(data) + 1, "<u8", np.append(data, np.zeros(8, np.uint8)), strides=(1,))
     starts = np.cumsum(sizes) - sizes
     with np.errstate(over="ignore"):
-        hashes = sizes.astype(np.uint64) * _FOLD
+        hashes = (sizes + 1).astype(np.uint64) * _FOLD
     for place in range(0, max(int(sizes.max(initial=0)), 1), 8):
         rows = np.flatnonzero(sizes > place) if place else np.arange(len(sizes))
         word = words[starts[rows] + place] & _LOW[np.minimum(sizes[rows] - place, 8)]

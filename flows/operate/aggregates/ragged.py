@@ -62,8 +62,9 @@ class Ragged(NamedTuple):
         return [data[start:end] for start, end in zip([0, *ends], ends, strict=False)]
 
     def sums(self) -> Array:
-        """Add up each row."""
-        totals = np.concatenate([np.zeros(1, self.values.dtype), np.cumsum(self.values)])
+        """Add up each row of integers."""
+        totals = np.zeros(len(self.values) + 1, np.int64)
+        np.cumsum(self.values, out=totals[1:])
         ends = self.ends
         sums: Array = totals[ends] - totals[ends - self.lengths]
         return sums

@@ -92,8 +92,8 @@ class Registers(Cell):
         histogram = np.zeros((_RANK_BITS + 2, fields.height), np.float64)
         np.add.at(histogram, (sparse.values & _RANK, sparse.rows), 1)
         histogram[0] = self.registers - sparse.lengths
-        for rank in range(_RANK_BITS + 2):
-            histogram[rank, dense] = np.count_nonzero(matrix == rank, axis=1)
+        for row, registers in zip(np.flatnonzero(dense).tolist(), matrix, strict=True):
+            histogram[:, row] = np.bincount(registers, minlength=_RANK_BITS + 2)
         numbers: Ints = np.rint(_cardinality(histogram, self.registers)).astype(np.int64)
         return numbers
 
