@@ -51,7 +51,7 @@ def is_loopback(host: str) -> bool:
 
 
 class Guard:
-    """Checks each request before any handler sees it: the Host name, the Origin of a write, and the token."""
+    """Checks each request before any handler sees it: the Host name, the site it comes from, and the token."""
 
     def __init__(self, host: str, token: str | None) -> None:
         self._names = _LOCAL_NAMES | {host} if is_loopback(host) else None
@@ -62,8 +62,8 @@ class Guard:
         """Let the request through or answer it with 401 or 403."""
         if self._names is not None and _host_name(request.host) not in self._names:
             return refusal(403, f"this worker answers to localhost only, not to the host name {request.host!r}")
-        if request.method not in ("GET", "HEAD") and not _same_origin(request):
-            return refusal(403, f"a page of {request.headers.get('Origin')!r} may not change anything here")
+        if not _same_origin(request):
+            return refusal(403, f"a page of another site ({request.headers.get('Origin', 'unnamed')}) may not ask here")
         if _needs_token(request.path) and not self._knows(request):
             challenge = {"WWW-Authenticate": 'Bearer realm="flows"'}
             return refusal(401, "send the worker's token as `Authorization: Bearer TOKEN`", challenge)
@@ -94,7 +94,12 @@ def _host_name(host: str) -> str:
 
 
 def _same_origin(request: web.Request) -> bool:
-    if request.headers.get("Sec-Fetch-Site", "same-origin") not in ("same-origin", "none"):
+    """Tell whether the worker's own page asks, or no page at all, or a person who followed a link."""
+    headers = request.headers
+    origin = headers.get("Origin")
+    if origin is not None and origin not in (f"http://{request.host}", f"https://{request.host}"):
         return False
-    origin = request.headers.get("Origin")
-    return origin is None or origin in (f"http://{request.host}", f"https://{request.host}")
+    if headers.get("Sec-Fetch-Site", "none") in ("same-origin", "none"):
+        return True
+    link = headers.get("Sec-Fetch-Mode") == "navigate" and headers.get("Sec-Fetch-Dest") == "document"
+    return link and request.method in ("GET", "HEAD")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any, NamedTuple
 
 from flows.errors import FlowsError
@@ -32,10 +33,13 @@ class Site:
             lag=1234,
             tasks=(TaskStatus(id="0_0", state="running", lag=1234, watermark=NEW_YEAR),),
         )
+        self.hangs: threading.Event | None = None
         self.asked: list[str] = []
         self.answer: Answered | Exception = Answered(["n"], [(1,)])
 
     def status(self) -> Status:
+        if self.hangs is not None:
+            self.hangs.wait(20)
         return self.state
 
     async def query(self, sql: str) -> Answered:

@@ -1,6 +1,7 @@
 """Headless Chromium for tests: the fixture `browser`, and the few things a test does with a page.
 
-Use it from any test file: `from tests.web.browser import Browser, browser`.
+Use it from any test file by `from tests.web.browser import Browser, browser, chromium`; the fixture `browser` needs
+`chromium` beside it.
 """
 
 from __future__ import annotations
@@ -48,10 +49,14 @@ class Browser:
 
     def open(self, address: str, size: tuple[int, int] = DESKTOP, *, dark: bool = False) -> None:
         """Load a page in a window of this size, after forgetting the last one."""
-        self.driver.get("about:blank")
-        self.driver.get_log("browser")
+        self.leave()
+        self.errors()
         self.resize(size, dark=dark)
         self.driver.get(address)
+
+    def leave(self) -> None:
+        """Go to an empty page; do so before a server goes away, or the page complains of that."""
+        self.driver.get("about:blank")
 
     def resize(self, size: tuple[int, int], *, dark: bool = False) -> None:
         """Show the page as on a screen of this size, in light colours or dark ones."""
@@ -75,10 +80,11 @@ class Browser:
 
     def rows(self) -> list[list[str]]:
         """Return the texts of the table's cells, row by row."""
-        return self.script(
+        cells: list[list[str]] = self.script(
             "return [...document.querySelectorAll('.grid tbody tr')]"
             ".map(row => [...row.cells].map(cell => cell.textContent))"
         )
+        return cells
 
     def press(self, *keys: str) -> None:
         """Type keys at whatever has the focus."""
@@ -111,7 +117,8 @@ class Browser:
 
     def errors(self) -> list[str]:
         """Return what the page complained of since the last call: exceptions, refused content, failed requests."""
-        return [entry["message"] for entry in self.driver.get_log("browser") if entry["level"] in ("SEVERE", "WARNING")]
+        entries: list[dict[str, str]] = self.driver.get_log("browser")  # type: ignore[no-untyped-call]
+        return [entry["message"] for entry in entries if entry["level"] in ("SEVERE", "WARNING")]
 
     def screenshot(self, path: Path) -> None:
         """Keep a picture of the page."""
@@ -140,10 +147,10 @@ def browser(chromium: Browser) -> Iterator[Browser]:
 
     A test that expects complaints takes them by `browser.errors()`.
     """
+    chromium.open("about:blank")
     yield chromium
-    errors = chromium.errors()
-    chromium.driver.get("about:blank")
-    assert errors == [], "the page complained"
+    chromium.leave()
+    assert chromium.errors() == [], "the page complained"
 
 
 def _program(name: str, variable: str) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
 from aiohttp import ClientSession
 
 from tests.web.airport import Site, airport
-from tests.web.browser import browser, chromium
+from tests.web.browser import Browser, browser, chromium
+from tests.web.served import Served
 
 __all__ = ["browser", "chromium"]
 
@@ -16,6 +17,27 @@ __all__ = ["browser", "chromium"]
 @pytest.fixture
 def site() -> Site:
     return airport()
+
+
+@pytest.fixture
+def serve(browser: Browser) -> Iterator[Callable[..., Served]]:
+    """Serve sites to the browser; it leaves them before they close."""
+    running: list[Served] = []
+
+    def start(site: Site, **options: object) -> Served:
+        running.append(Served(site, **options))
+        return running[-1]
+
+    yield start
+    browser.leave()
+    for served in running:
+        served.close()
+
+
+@pytest.fixture
+def served(serve: Callable[..., Served]) -> Served:
+    """The airport, served to the browser."""
+    return serve(airport())
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ class Events:
     async def next(self) -> tuple[str, Any]:
         """Wait for the next event; a heartbeat comes as `("", None)`, the end as `("end", None)`."""
         async with asyncio.timeout(DEADLINE):
-            lines = []
+            lines: list[str] = []
             while line := (await self.response.content.readline()).decode():
                 if line == "\n":
                     return _parse(lines)

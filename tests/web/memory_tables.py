@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 from typing import Any
 
 import polars as pl
@@ -44,12 +45,12 @@ class MemoryTables:
 
     async def rows(
         self, table: str, *, key: str | None = None, window: float | None = None, limit: int = 1000
-    ) -> list[Row]:
+    ) -> builtins.list[Row]:
         rows = sorted(self._rows[table].values(), key=lambda row: -row.get("window_start", 0.0))
         wanted = (row for row in rows if window is None or row["window_start"] == window)
         return [row for row in wanted if key is None or key_contains(self._key(table, row), key)][:limit]
 
-    async def windows(self, table: str, *, limit: int = 200) -> list[float]:
+    async def windows(self, table: str, *, limit: int = 200) -> builtins.list[float]:
         starts = {row["window_start"] for row in self._rows[table].values() if "window_start" in row}
         return sorted(starts, reverse=True)[:limit]
 

@@ -46,7 +46,8 @@ class Served:
         async def inside() -> Result:
             return call(*arguments)
 
-        return self.wait(inside())
+        result: Result = self.wait(inside())
+        return result
 
     def become(self, **changes: Any) -> None:
         """Change the worker's status."""

@@ -196,3 +196,18 @@ async def test_a_closed_hub_ends_the_stream(client: ClientSession, site: Site) -
         await events.named("ready")
         site.tables.hub.close()
         assert await events.next() == ("end", None)
+
+
+async def test_a_source_that_fails_ends_the_stream_and_is_logged(
+    client: ClientSession, site: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def fails(_table: str) -> AsyncIterator[list[Change]]:
+        yield [Change(key={"key": "JFK"}, row=None)]
+        raise RuntimeError("the store is gone")
+
+    site.tables.changes = fails  # type: ignore[method-assign,assignment]
+    async with client.get("/api/tables/late_streak/changes") as response:
+        events = Events(response)
+        assert await events.named("changes") == [{"key": {"key": "JFK"}, "row": None}]
+        assert await events.next() == ("end", None)
+    assert "the store is gone" in caplog.text

@@ -81,8 +81,35 @@ async def test_a_rebound_name_is_refused(client: ClientSession, host: str, path:
 async def test_a_foreign_page_cannot_ask(client: ClientSession, site: Site, headers: dict[str, str]) -> None:
     async with client.post("/api/query", json=QUESTION, headers=headers) as response:
         assert response.status == 403
-        assert "may not change anything here" in (await response.json())["error"]
+        assert "may not ask here" in (await response.json())["error"]
     assert site.asked == []
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Origin": "https://evil.example"},
+        {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors", "Sec-Fetch-Dest": "script"},
+        {"Sec-Fetch-Site": "same-site", "Sec-Fetch-Mode": "cors", "Sec-Fetch-Dest": "empty"},
+        {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "iframe"},
+    ],
+)
+@pytest.mark.parametrize("path", ["/", "/api/tables", "/api/tables/late_streak/changes"])
+async def test_a_foreign_page_cannot_read_or_hold_streams(
+    client: ClientSession, site: Site, headers: dict[str, str], path: str
+) -> None:
+    async with client.get(path, headers=headers) as response:
+        assert response.status == 403
+    assert not site.tables.hub.wanted("late_streak")
+
+
+@pytest.mark.parametrize("path", ["/", "/api/tables"])
+async def test_a_link_on_another_site_leads_here(client: ClientSession, path: str) -> None:
+    headers = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
+    async with client.get(path, headers=headers) as response:
+        assert response.status == 200
+    async with client.post("/api/query", json=QUESTION, headers=headers) as response:
+        assert response.status == 403
 
 
 async def test_the_own_page_can_ask(client: ClientSession, site: Site) -> None:

@@ -33,7 +33,7 @@ async def test_each_key_comes_once_with_its_latest_row_in_order_of_change() -> N
 
 async def test_a_waiting_reader_is_woken() -> None:
     reader = (hub := ChangeHub()).subscribe("t")
-    waiting = asyncio.create_task(anext(reader))  # type: ignore[arg-type]
+    waiting = asyncio.create_task(anext(reader))
     await asyncio.sleep(0)
     hub.publish("t", [])
     await asyncio.sleep(0)
@@ -44,7 +44,7 @@ async def test_a_waiting_reader_is_woken() -> None:
 
 async def test_cancelling_a_wait_loses_nothing() -> None:
     reader = (hub := ChangeHub()).subscribe("t")
-    waiting = asyncio.create_task(anext(reader))  # type: ignore[arg-type]
+    waiting = asyncio.create_task(anext(reader))
     await asyncio.sleep(0)
     hub.publish("t", [change("a", 1)])
     waiting.cancel()
@@ -108,7 +108,7 @@ async def test_closing_ends_the_iteration_even_of_a_waiting_reader() -> None:
 
 async def test_two_tasks_on_one_subscription_are_refused() -> None:
     reader = ChangeHub().subscribe("t")
-    first = asyncio.create_task(anext(reader))  # type: ignore[arg-type]
+    first = asyncio.create_task(anext(reader))
     await asyncio.sleep(0)
     with pytest.raises(RuntimeError, match="two readers share one subscription of 't'"):
         await anext(reader)

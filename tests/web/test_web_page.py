@@ -4,26 +4,18 @@ from __future__ import annotations
 
 import json
 import urllib.request
-from collections.abc import Iterator
 
 import pytest
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select
 
-from tests.web.airport import HOUR, NEW_YEAR, airport, delay
+from tests.web.airport import HOUR, NEW_YEAR, delay
 from tests.web.browser import Browser
 from tests.web.served import Served
 
 pytestmark = pytest.mark.browser
 
 LIT = "return [...document.querySelectorAll('.lit-a, .lit-b')].map(cell => cell.textContent)"
-
-
-@pytest.fixture
-def served() -> Iterator[Served]:
-    site = Served(airport())
-    yield site
-    site.close()
 
 
 @pytest.fixture
@@ -172,7 +164,7 @@ def test_columns_sort_down_up_and_back(page: Browser, served: Served) -> None:
 def test_the_json_link_is_the_same_rows(page: Browser) -> None:
     page.type("input[type=search]", "AA")
     page.until(lambda: carriers(page) == ["AA"])
-    address = page.find("a.json").get_attribute("href")
+    address = page.find("a.json").get_attribute("href") or ""
     with urllib.request.urlopen(address) as answer:
         assert json.load(answer)["rows"] == [delay("AA", 2)]
 

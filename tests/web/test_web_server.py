@@ -157,7 +157,7 @@ async def test_it_stops_while_a_query_hangs(site: Site) -> None:
         await asyncio.Event().wait()
         raise AssertionError
 
-    site.query = hangs  # type: ignore[method-assign]
+    site.query = hangs  # type: ignore[method-assign,assignment]
     server = site.server()
     async with ClientSession(await server.start()) as client:
         question = asyncio.create_task(ask(client, {"sql": "SELECT 1"}))

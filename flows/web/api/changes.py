@@ -20,7 +20,7 @@ from aiohttp import web
 
 from flows.query.base import Change, TableInfo
 from flows.query.live import ChangesMissed
-from flows.web.answers import to_json
+from flows.web.answers import logger, to_json
 from flows.web.api.parameters import Selection, selection_of, table_of, window_of
 from flows.web.base import CONTEXT, Context
 from flows.web.feed import Feed, Sieve
@@ -41,11 +41,16 @@ async def changes(request: web.Request) -> web.StreamResponse:
     if context.streams >= context.limits.streams:
         words = f"{context.streams} change streams are open, which is the most; close one, or ask again later"
         raise web.HTTPServiceUnavailable(text=words, headers={"Retry-After": "5"})
+    stream = _Stream(request, context)
     feed = Feed(context.tables, info.name, context.closing)
     context.streams += 1
     try:
-        stream = _Stream(request, context)
         await _pump(stream, feed, context, info, selection)
+    except Exception:
+        if not stream.response.prepared:
+            raise
+        # Half of the answer is sent: all that is left is to end it, upon which the page asks anew and is told why.
+        logger.exception("the changes of table %r ended", info.name)
     finally:
         context.streams -= 1
         await feed.aclose()
@@ -66,20 +71,18 @@ async def _pump(stream: _Stream, feed: Feed, context: Context, info: TableInfo, 
             continue
         if batch is None:
             break
-        open_ = await _deliver(stream, sieve, batch) and await stream.beat()
+        moves, kept = sieve.moves(batch), sieve.keep(batch)
+        open_ = (not moves or await stream.send("window", {"window": sieve.window})) and await _deliver(stream, kept)
         if batch:
-            await feed.rest(limits.pace * max(1.0, len(batch) / _MESSAGE))
+            await feed.rest(limits.pace * max(1.0, len(kept) / _MESSAGE))
 
 
-async def _deliver(stream: _Stream, sieve: Sieve, batch: list[Change]) -> bool:
-    if sieve.moves(batch) and not await stream.send("window", {"window": sieve.window}):
-        return False
-    kept = sieve.keep(batch)
+async def _deliver(stream: _Stream, kept: list[Change]) -> bool:
     for start in range(0, len(kept), _MESSAGE):
         part = [{"key": change.key, "row": change.row} for change in kept[start : start + _MESSAGE]]
         if not await stream.send("changes", part):
             return False
-    return True
+    return await stream.beat()
 
 
 class _Stream:

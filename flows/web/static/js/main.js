@@ -77,11 +77,11 @@ status.addEventListener("lost", (event) => {
   notice.warn(`Connection lost: ${event.detail.message}. Trying again…`);
 });
 status.addEventListener("back", () => {
-  notice.tell("Connected again; what you see is up to date.");
+  notice.tell("Connected again.");
   page?.retry();
 });
 status.addEventListener("restarted", async () => {
-  notice.tell("The worker was restarted; connected again, what you see is up to date.");
+  notice.tell("The worker was restarted; connected again.");
   await loadTables();
   page?.retry();
 });

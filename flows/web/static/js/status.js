@@ -1,9 +1,10 @@
 // The worker's state, asked once a second: what the header shows, and how a restart is noticed.
 
-import { json } from "./api.js";
+import { ApiError, json } from "./api.js";
 import { attend } from "./attention.js";
 
 const EVERY = 1000;
+const PATIENCE = 5000;
 
 /** Dispatches `status` (detail: the worker's status), `lost` (detail: the error), `back` and `restarted`. */
 export class WorkerStatus extends EventTarget {
@@ -38,10 +39,10 @@ export class WorkerStatus extends EventTarget {
 
   async #ask() {
     try {
-      this.#heard(await json("/api/status"));
+      this.#heard(await json("/api/status", { signal: AbortSignal.timeout(PATIENCE) }));
     } catch (error) {
       this.#lost = true;
-      this.#tell("lost", error);
+      this.#tell("lost", error instanceof ApiError ? error : new ApiError(0, "the worker takes too long to answer"));
     }
     clearTimeout(this.#timer);
     if (!this.#stopped) this.#timer = setTimeout(() => this.#ask(), EVERY);
