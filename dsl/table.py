@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from dsl.topic import Topic
 
 _MISSING = object()
+_current = current.get
 
 
 class Table:
@@ -73,11 +74,21 @@ class DictTable:
                 f"so name it in the declaration, @app.agent(..., tables=[{self.name}])"
             ) from None
 
+    # The two that run for every record go to the task's table directly; `_here` explains what is wrong where they fail.
+
     def __getitem__(self, key: Any) -> Any:
-        return self._here().get(key)
+        try:
+            table = _current().tables[self.name]
+        except LookupError:
+            table = self._here()
+        return table.get(key)
 
     def __setitem__(self, key: Any, value: Any) -> None:
-        self._here().set(key, value)
+        try:
+            table = _current().tables[self.name]
+        except LookupError:
+            table = self._here()
+        table.set(key, value)
 
     def __delitem__(self, key: Any) -> None:
         self._here().delete(key)

@@ -45,6 +45,10 @@ class WorkerMetrics:
         """Return the metrics of a task, kept over its restarts here."""
         return self._tasks.setdefault(task_id, TaskMetrics())
 
+    def tasks(self) -> list[TaskMetrics]:
+        """Return the metrics of all tasks that ran here."""
+        return list(self._tasks.values())
+
     def trouble(self, what: str) -> None:
         """Remember something that a person should see, once."""
         if what not in self.errors:

@@ -24,7 +24,6 @@ log = logging.getLogger(__name__)
 
 PREFIX = "FLOWS_"
 Level = Literal["debug", "info", "warning", "error"]
-Guarantee = Literal["exactly_once", "at_least_once"]
 _MIB = 1 << 20
 
 
@@ -64,7 +63,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     speed: Annotated[Positive | None, msgspec.Meta(description="a number above 0")] = None
     log_level: Annotated[Level, _one_of(Level)] = "info"
     log_json: Flag = False
-    guarantee: Annotated[Guarantee, _one_of(Guarantee)] = "exactly_once"
     commit_interval: Seconds = 0.05
     commit_records: Count = 20_000
     fetch_records: Count = 20_000

@@ -27,6 +27,7 @@ from flows.compile.tables import table_decoders
 from flows.errors import FlowsError
 from flows.metrics import WorkerMetrics
 from flows.run.environment import Environment, Probe, no_probe
+from flows.run.free_timers import FreeTimer, free_timers
 from flows.run.task import Task
 from flows.state.base import Store
 from flows.state.memory import MemoryStore
@@ -76,6 +77,7 @@ class Driver:
             probe=probe,
         )
         self._tasks: list[Task] = []
+        self._timers: list[FreeTimer] = []
         self._works: dict[Task, asyncio.Task[bool]] = {}
         self._batching = False
 
@@ -203,6 +205,8 @@ class Driver:
             return
         self._loop.run_until_quiet()  # what waited for the clock goes first
         if tick:
+            for timer in self._timers:
+                self._run(timer.tick(self.clock.monotonic()), f"timer {timer.id}")
             self._pass(tick=True)
         self._work_through()
 
@@ -226,11 +230,13 @@ class Driver:
     def _dues(self, at_most: float) -> list[float]:
         next_timer = self._loop.next_timer()
         dues = [t.next_due(at_most) for t in self._tasks]
+        dues += [t.due - self.clock.monotonic() for t in self._timers]
         return dues if next_timer is None else [*dues, next_timer]
 
     async def _start(self) -> None:
         for spec in topic_specs(self._plan):
             await self._broker.create_topic(spec)
+        self._timers = [FreeTimer(self._env, node) for node in free_timers(self._env)]
         await self._start_tasks()
 
     async def _start_tasks(self) -> None:

@@ -7,8 +7,7 @@ from collections.abc import Callable
 import msgspec
 import polars as pl
 
-from flows.operate.base import ROW, TIME, WATERMARK, Batch, Outputs
-from flows.operate.windows import WINDOW
+from flows.operate.base import ROW, TIME, WATERMARK, WINDOW, Batch, Outputs
 
 _json = msgspec.json.Encoder().encode
 

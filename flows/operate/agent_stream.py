@@ -42,8 +42,10 @@ class AgentStream:
             for i in range(given.pos, given.end):
                 given.pos = i + 1
                 yield values[i]
-                if undo or touched or outputs or instance.failures:
+                if touched or outputs or instance.failures:
                     instance.finish()
+                elif undo:
+                    undo.clear()
                 given.done = i + 1
                 if not i & 63 and perf_counter() > until:
                     await asyncio.sleep(0)

@@ -8,8 +8,8 @@ from typing import Any, Protocol
 import polars as pl
 
 from dsl.window import Window
-from flows.operate.base import NO_TIME, OFFSET, PARTITION, TIME, WATERMARK, Batch
-from flows.operate.windows import PANE, WINDOW, WindowAssigner
+from flows.operate.base import NO_TIME, OFFSET, PARTITION, TIME, WATERMARK, WINDOW, Batch
+from flows.operate.windows import PANE, WindowAssigner
 
 BEGINNING = -(1 << 62)
 """Before all event times, in microseconds."""

@@ -16,7 +16,7 @@ Times = npt.NDArray[np.int64]
 NO_TIME = int(np.iinfo(np.int64).min)
 """The event time of a record that has none, and the watermark before the first record."""
 
-TIME, WATERMARK, PARTITION, OFFSET, ROW = "$time", "$watermark", "$partition", "$offset", "$row"
+TIME, WATERMARK, PARTITION, OFFSET, ROW, WINDOW = "$time", "$watermark", "$partition", "$offset", "$row", "$window"
 META = (TIME, WATERMARK, PARTITION, OFFSET, ROW)
 
 

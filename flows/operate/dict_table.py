@@ -1,7 +1,8 @@
 """Dictionary tables of one task: Python objects in front of the task's state, with an undo log per agent.
 
 Values that can be changed in place (lists, dicts, …) are compared with their encoding when a record is done, so that
-a change without an assignment counts as a write, as a user of a dictionary expects.
+a change without an assignment counts as a write, as a user of a dictionary expects. What was written is from then on
+what its bytes say (a tuple in a list[int] is a list, 1 in a float is 1.0), so that no restart shows in what agents see.
 """
 
 from __future__ import annotations
@@ -9,19 +10,22 @@ from __future__ import annotations
 import datetime as dt
 import decimal
 import uuid
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Protocol, get_args
 
 import msgspec
 
 from flows.errors import AgentError
 from flows.operate.group_keys import MAX_KEY
 
-_ATOMIC = frozenset(
-    {int, float, str, bytes, bool, type(None), dt.datetime, dt.date, dt.timedelta, decimal.Decimal, uuid.UUID}
-)
+_PLAIN = frozenset({int, float, str, bytes, bool, type(None)})
+_ATOMIC = _PLAIN | {dt.datetime, dt.date, dt.timedelta, decimal.Decimal, uuid.UUID}
+_SMALLEST, _LARGEST = -(1 << 63), (1 << 64) - 1
 _CACHE_LIMIT = 200_000
 _MAX_VALUE = 900_000
+
+READ, DEFAULT, WRITTEN = range(3)
+"""How a changeable value came into an agent's hands: it was there, made by the table's default, or assigned."""
 
 
 class _Unknown:
@@ -46,7 +50,7 @@ class KeyBytes(Protocol):
 class CommittedRows(Protocol):
     """The committed rows of the task's tables, and the commit that is being made."""
 
-    def get_many(self, table: str, keys: list[bytes], *, uncommitted: bool) -> list[bytes | None]: ...
+    def get_uncommitted(self, table: str, key: bytes) -> bytes | None: ...
 
     def scan(self, table: str, *, uncommitted: bool) -> Iterator[tuple[bytes, bytes]]: ...
 
@@ -71,6 +75,8 @@ class DictTableState:
         self._key_class = key_type if isinstance(key_type, type) else tuple
         self._key_type, self._value_type = key_type, value_type
         self._codec, self._rows, self._changed = codec, rows, changed
+        self._exact = _PLAIN if value_type is Any else _PLAIN.intersection(get_args(value_type) or (value_type,))
+        self.counts = int in self._exact
         self._decode = msgspec.msgpack.Decoder(value_type).decode
         self._encode = msgspec.msgpack.Encoder().encode
         self.cache: dict[Any, Any] = {}
@@ -80,13 +86,19 @@ class DictTableState:
 
     def load(self, key: Any) -> Any:
         """Read a key's committed value into the cache; GONE where there is none."""
-        key_bytes = self.key_bytes(key)
-        stored = self._rows.get_many(self.name, [key_bytes], uncommitted=True)[0]
+        stored = self._rows.get_uncommitted(self.name, self.key_bytes(key))
         value: Any = GONE if stored is None else self._decode(stored)
-        if stored is not None and value.__class__ not in _ATOMIC:
-            self.tracked[key] = stored
-        self.cache[key] = value
+        self.put(key, value, stored)
         return value
+
+    def put(self, key: Any, value: Any, encoded: bytes | None) -> None:
+        """Set what the cache holds for a key; of a changeable value the encoding too."""
+        self.cache[key] = value
+        if value is GONE or value.__class__ in _ATOMIC:
+            self.tracked.pop(key, None)
+        else:
+            assert encoded is not None
+            self.tracked[key] = encoded
 
     def key_bytes(self, key: Any) -> bytes:
         """Encode a key, checking its type; raises `AgentError`."""
@@ -107,54 +119,53 @@ class DictTableState:
     def _key_name(self) -> str:
         return getattr(self._key_type, "__name__", str(self._key_type))
 
-    def check_value(self, value: Any) -> None:
-        """Raise `AgentError` when a value is not of the declared type, or too large for a record."""
-        if value.__class__ in (str, bytes) and len(value) > _MAX_VALUE:
-            raise self._too_large(len(value))
-        if value.__class__ is self._value_type or self._value_type is Any:
-            return
+    def encode(self, value: Any) -> bytes:
+        """Return a value's bytes; raises `AgentError` for one that has none, or too many."""
         try:
-            msgspec.convert(msgspec.to_builtins(value), self._value_type)
-        except (msgspec.ValidationError, TypeError) as error:
-            raise AgentError(
-                f"table {self.name!r}: value {value!r} does not fit value={self._value_type}: {error}"
-            ) from None
-
-    def track(self, key: Any, value: Any) -> None:
-        """Remember a changeable value as it is now."""
-        encoded = self._encode(value)
+            encoded = self._encode(value)
+        except (TypeError, ValueError, OverflowError, RecursionError) as error:
+            raise self._unfit(value, error) from None
         if len(encoded) > _MAX_VALUE:
-            raise self._too_large(len(encoded))
-        self.tracked[key] = encoded
+            raise AgentError(
+                f"table {self.name!r}: a value of {len(encoded)} bytes, more than {_MAX_VALUE}",
+                fix="split it over several keys",
+            )
+        return encoded
 
-    def _too_large(self, size: int) -> AgentError:
-        return AgentError(
-            f"table {self.name!r}: a value of {size} bytes, more than {_MAX_VALUE}", fix="split it over several keys"
-        )
+    def decode(self, encoded: bytes) -> Any:
+        """Return the value that bytes stand for; raises `AgentError` when it is not of the declared type."""
+        try:
+            return self._decode(encoded)
+        except msgspec.ValidationError as error:
+            raise self._unfit(msgspec.msgpack.decode(encoded), error) from None
 
-    def changed_in_place(self, key: Any) -> bool:
-        """Tell whether a tracked value differs from what it was at the last savepoint."""
-        value = self.cache.get(key, UNKNOWN)
-        if value is UNKNOWN or value is GONE or key not in self.tracked:
-            return False
-        return self._encode(value) != self.tracked[key]
+    def as_stored(self, value: Any) -> Any:
+        """Return a value that cannot be changed in place as it will be read again; raises `AgentError`."""
+        if value.__class__ in self._exact and _is_harmless(value):
+            return value
+        return self.decode(self.encode(value))
+
+    def _unfit(self, value: Any, error: Exception) -> AgentError:
+        shown = repr(value)
+        shown = shown if len(shown) < 200 else shown[:200] + "…"
+        return AgentError(f"table {self.name!r}: value {shown} does not fit value={self._value_type}: {error}")
 
     def restore_value(self, key: Any) -> None:
-        """Put a tracked value back to what it was at the last savepoint."""
+        """Put a changeable value back to what it was at the last savepoint."""
         if key in self.tracked and key in self.cache:
             self.cache[key] = self._decode(self.tracked[key])
 
-    def items(self) -> Iterator[tuple[Any, Any]]:
-        """Iterate over committed and own uncommitted rows, in key order."""
-        rows: dict[bytes, Any] = {}
-        for key_bytes, _ in self._rows.scan(self.name, uncommitted=True):
-            rows[key_bytes] = self._codec.decode(key_bytes)
-        for key in self.dirty:
-            rows[self.key_bytes(key)] = key
-        for key_bytes in sorted(rows):
-            key = rows[key_bytes]
+    def items(self, touched: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
+        """Iterate over committed and own uncommitted rows, in key order; `touched` keys may be new."""
+        rows = dict(self._rows.scan(self.name, uncommitted=True))
+        added = {self.key_bytes(key): b"" for key in (*self.dirty, *touched)}
+        for key_bytes, stored in sorted({**added, **rows}.items()):
+            key = self._codec.decode(key_bytes)
             value = self.cache.get(key, UNKNOWN)
-            value = self.load(key) if value is UNKNOWN else value
+            if value is UNKNOWN:
+                value = self._decode(stored)
+                if value.__class__ not in _ATOMIC:
+                    self.put(key, value, stored)
             if value is not GONE:
                 yield key, value
 
@@ -163,8 +174,8 @@ class DictTableState:
         if not self.dirty:
             return
         keys = [self.bytes_of[k] for k in self.dirty]
-        cache, encode = self.cache, self._encode
-        values = [None if (v := cache[k]) is GONE else encode(v) for k in self.dirty]
+        cache, tracked, encode = self.cache, self.tracked, self._encode
+        values = [None if (v := cache[k]) is GONE else tracked.get(k) or encode(v) for k in self.dirty]
         self._rows.stage(self.name, keys, values)
         self._changed(keys, values)
         self.dirty = {}
@@ -174,14 +185,25 @@ class DictTableState:
             self.tracked.clear()
 
 
+def _is_harmless(value: Any) -> bool:
+    """Tell quickly whether a plain value can be stored as it is."""
+    if value.__class__ is int:
+        return _SMALLEST <= value <= _LARGEST
+    if value.__class__ is str:
+        return len(value) <= _MAX_VALUE // 4 and value.isascii()
+    return value.__class__ is not bytes or len(value) <= _MAX_VALUE // 4
+
+
+Undo = tuple[DictTableState, Any, Any, bytes | None]
+Touched = dict[tuple[int, Any], tuple[DictTableState, Any, int]]
+
+
 class TableView:
     """A dictionary table in the hands of one agent: every write can be taken back until the record is done."""
 
     __slots__ = ("_cache", "_state", "_touched", "_undo")
 
-    def __init__(
-        self, state: DictTableState, undo: list[tuple[DictTableState, Any, Any, bytes | None]], touched: dict[Any, Any]
-    ) -> None:
+    def __init__(self, state: DictTableState, undo: list[Undo], touched: Touched) -> None:
         self._state, self._cache, self._undo, self._touched = state, state.cache, undo, touched
 
     def get(self, key: Any) -> Any:
@@ -195,79 +217,99 @@ class TableView:
         if value is UNKNOWN:
             value = state.load(key)
         if value is GONE:
-            if state.default is None:
-                raise KeyError(key)
-            value = state.default()
-            if value.__class__ in _ATOMIC:
-                return value
-            # A changeable default is kept aside until somebody has put something into it.
-            state.cache[key] = value
-            state.track(key, value)
-            self._undo.append((state, key, GONE, None))
-            state.bytes_of.setdefault(key, state.key_bytes(key))
-            self._touched[(id(state), key)] = (state, key, True)
-            return value
+            return self._default(key)
         if value.__class__ not in _ATOMIC:
-            self._touched.setdefault((id(state), key), (state, key, False))
+            self._touched.setdefault((id(state), key), (state, key, READ))
+        return value
+
+    def _default(self, key: Any) -> Any:
+        state = self._state
+        if state.default is None:
+            raise KeyError(key)
+        value = state.default()
+        if value.__class__ in _ATOMIC:
+            return value
+        # A changeable default is kept aside until somebody has put something into it.
+        self._undo.append((state, key, GONE, None))
+        state.put(key, value, state.encode(value))
+        self._touched[(id(state), key)] = (state, key, DEFAULT)
         return value
 
     def peek(self, key: Any, default: Any) -> Any:
         value = self._cache.get(key, UNKNOWN)
         if value is UNKNOWN:
             value = self._state.load(key)
-        if value is GONE:
+        if value is GONE or self._is_untouched_default(key):
             return default
         return self.get(key)
 
     def set(self, key: Any, value: Any) -> None:
         state = self._state
         old = self._cache.get(key, UNKNOWN)
+        if old.__class__ is int and value.__class__ is int and state.counts and _SMALLEST <= value <= _LARGEST:
+            # What most agents do for each record: count.
+            self._undo.append((state, key, old, None))
+            self._cache[key] = value
+            state.dirty[key] = None
+            return
         if old is UNKNOWN:
             state.key_bytes(key)
-        state.check_value(value)
+        if value.__class__ in _ATOMIC:
+            value, encoded = state.as_stored(value), None
+        else:
+            encoded = state.encode(value)
+            state.decode(encoded)
+            self._touched[(id(state), key)] = (state, key, WRITTEN)
         self._undo.append((state, key, old, state.tracked.get(key)))
-        self._cache[key] = value
         state.dirty[key] = None
-        if value.__class__ not in _ATOMIC:
-            state.track(key, value)
-            self._touched[(id(state), key)] = (state, key, False)
+        state.put(key, value, encoded)
 
     def delete(self, key: Any) -> None:
         state = self._state
         old = self._cache.get(key, UNKNOWN)
         if old is UNKNOWN:
             old = state.load(key)
-        if old is GONE:
+        if old is GONE or self._is_untouched_default(key):
             raise KeyError(key)
         self._undo.append((state, key, old, state.tracked.get(key)))
-        self._cache[key] = GONE
+        state.put(key, GONE, None)
         state.dirty[key] = None
 
     def items(self) -> Iterator[tuple[Any, Any]]:
-        for key, value in self._state.items():
+        state = self._state
+        mine = [key for owner, key, _ in self._touched.values() if owner is state]
+        for key, value in state.items(mine):
+            if self._is_untouched_default(key):
+                continue
             if value.__class__ not in _ATOMIC:
-                self._touched.setdefault((id(self._state), key), (self._state, key, False))
+                self._touched.setdefault((id(state), key), (state, key, READ))
             yield key, value
+
+    def _is_untouched_default(self, key: Any) -> bool:
+        """Tell whether a key has only been read, and so given the table's default."""
+        state = self._state
+        found = self._touched.get((id(state), key))
+        if found is None or found[2] != DEFAULT:
+            return False
+        value = self._cache[key]
+        return value is not GONE and value.__class__ not in _ATOMIC and state.encode(value) == state.tracked[key]
 
 
 class Savepoint:
     """What one agent did since its last finished record: kept, or taken back."""
 
     def __init__(self, states: dict[str, DictTableState]) -> None:
-        self.undo: list[tuple[DictTableState, Any, Any, bytes | None]] = []
-        self.touched: dict[Any, tuple[DictTableState, Any, bool]] = {}
+        self.undo: list[Undo] = []
+        self.touched: Touched = {}
         self.tables = {name: TableView(state, self.undo, self.touched) for name, state in states.items()}
 
     def keep(self) -> None:
-        """Count changes in place as writes, and forget how to undo."""
+        """Count changes in place as writes, and forget how to undo. Raises `AgentError`; nothing is kept then."""
         if self.touched:
-            for state, key, was_default in self.touched.values():
-                if state.changed_in_place(key):
+            for state, key, value, encoded in [kept for item in self.touched.values() if (kept := _outcome(*item))]:
+                state.put(key, value, encoded)
+                if value is not GONE:
                     state.dirty[key] = None
-                    state.track(key, state.cache[key])
-                elif was_default and key not in state.dirty:
-                    state.cache[key] = GONE
-                    state.tracked.pop(key, None)
             self.touched.clear()
         self.undo.clear()
 
@@ -280,11 +322,18 @@ class Savepoint:
                 state.cache.pop(key, None)
                 state.dirty.pop(key, None)
                 state.tracked.pop(key, None)
-            elif tracked is not None and old is not GONE:
-                state.tracked[key] = tracked
-                state.restore_value(key)
             else:
-                state.cache[key] = old
-                state.tracked.pop(key, None)
+                state.put(key, old if tracked is None else state.decode(tracked), tracked)
         self.undo.clear()
         self.touched.clear()
+
+
+def _outcome(state: DictTableState, key: Any, how: int) -> tuple[DictTableState, Any, Any, bytes | None] | None:
+    """Return what becomes of a changeable value that an agent had in its hands; None where nothing does."""
+    value = state.cache.get(key, UNKNOWN)
+    if value is UNKNOWN or value is GONE or value.__class__ in _ATOMIC:
+        return None
+    encoded = state.encode(value)
+    if how != WRITTEN and encoded == state.tracked[key]:
+        return (state, key, GONE, None) if how == DEFAULT else None
+    return state, key, state.decode(encoded), encoded

@@ -7,9 +7,9 @@ from math import gcd
 import polars as pl
 
 from dsl.window import Window
-from flows.operate.base import TIME, WATERMARK
+from flows.operate.base import TIME, WATERMARK, WINDOW
 
-WINDOW, PANE = "$window", "$pane"
+PANE = "$pane"
 
 
 class WindowAssigner:

@@ -12,7 +12,7 @@ def murmur2(data: bytes) -> int:
     """Hash as `org.apache.kafka.common.utils.Utils.murmur2` does (Austin Appleby's MurmurHash2, seed 0x9747b28c).
 
     >>> hex(murmur2(b"21"))
-    '0xc5fd3a58'
+    '0xc5f2f8ec'
     """
     m = 0x5BD1E995
     length = len(data)

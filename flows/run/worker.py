@@ -13,7 +13,7 @@ from uuid import uuid4
 import dsl
 from dsl.plan.explain import explain_json
 from dsl.plan.fingerprint import plan_hash
-from dsl.plan.nodes import SourceNode
+from dsl.plan.nodes import SourceNode, TimerNode
 from flows.brokers.base import Membership
 from flows.brokers.registry import open_broker
 from flows.clock import Clock, SystemClock
@@ -25,6 +25,7 @@ from flows.query.live import ChangeHub
 from flows.query.sql import Result, run_sql
 from flows.run.drained import is_drained
 from flows.run.environment import Environment
+from flows.run.free_timers import FreeTimer, timer_task_id
 from flows.run.live_tables import LiveTables
 from flows.run.progress import Progress
 from flows.run.source_task import SourceTask, source_task_id
@@ -60,6 +61,9 @@ class Worker:
         self._failure: BaseException | None = None
         self._parts = {t: (part, p) for part in self.plan.subtopologies for p, t in enumerate(part.task_ids())}
         self._source_nodes = {source_task_id(n.id): n for n in self.plan.of_type(SourceNode)}
+        self._timer_nodes = {timer_task_id(n.id): n for n in self.plan.of_type(TimerNode) if not n.tables}
+        self._timers: dict[str, FreeTimer] = {}
+        self._all_tasks = [*self._parts, *self._source_nodes, *self._timer_nodes]
 
     def stop(self) -> None:
         """Ask the worker to finish what is in flight, commit and leave."""
@@ -107,7 +111,7 @@ class Worker:
                 log.info("the live page is at %s", self.address)
             # 3
             membership = await env.broker.join(
-                env.group, self.id, [*self._parts, *self._source_nodes], address=self.address, plan=plan_hash(self.plan)
+                env.group, self.id, self._all_tasks, address=self.address, plan=plan_hash(self.plan)
             )
             helpers = [
                 self._helper(board.measure()),
@@ -153,14 +157,10 @@ class Worker:
                 log.warning("this worker lost its place in the group (%s): it joins again", error)
                 await self._let_go(env, membership, set(self._runs), commit=False)
                 membership = await env.broker.join(
-                    env.group,
-                    self.id,
-                    [*self._parts, *self._source_nodes],
-                    address=self.address,
-                    plan=plan_hash(self.plan),
+                    env.group, self.id, self._all_tasks, address=self.address, plan=plan_hash(self.plan)
                 )
                 continue
-            log.info("holds %d of %d tasks", len(wanted), len(self._parts) + len(self._source_nodes))
+            log.info("holds %d of %d tasks", len(wanted), len(self._all_tasks))
             await self._let_go(env, membership, set(self._runs) - wanted)
             for task_id in sorted(wanted - set(self._runs)):
                 self._runs[task_id] = asyncio.create_task(self._run_task(env, task_id), name=task_id)
@@ -174,6 +174,8 @@ class Worker:
         for task_id in task_ids:
             if task_id in self.sources:
                 self.sources[task_id].stop()
+            if task_id in self._timers:
+                self._timers[task_id].stop()
         if not commit:
             for task_id in task_ids:
                 self._runs[task_id].cancel()
@@ -190,6 +192,9 @@ class Worker:
             try:
                 if task_id in self._source_nodes:
                     await self._run_source(env, self._source_nodes[task_id])
+                elif task_id in self._timer_nodes:
+                    timer = self._timers[task_id] = FreeTimer(env, self._timer_nodes[task_id])
+                    await timer.run()
                 else:
                     await self._run_partition(env, task_id)
                 return

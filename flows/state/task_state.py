@@ -15,9 +15,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from flows.state.base import Rows, Store, StoreSnapshot
-from flows.state.layers import Generation, Layer, Lookup, merge
+from flows.state.layers import MISSING, Generation, Layer, Lookup, merge
 from flows.state.ordered import OrderedRows
 from flows.state.task_snapshot import TaskSnapshot
 
@@ -55,6 +56,20 @@ class TaskState:
             lookup.through(recent.rows)
         missing = lookup.missing()
         return lookup.fill(self.store.get_many(table, missing) if missing else [])
+
+    def get_uncommitted(self, table: str, key: bytes) -> bytes | None:
+        """Return one value, staged ones included; what `get_many` does, for callers that come key by key."""
+        for layer in self._layers(table, True):
+            found: Any = layer.rows.rows.get(key, MISSING)
+            if found is not MISSING:
+                value: bytes | None = found
+                return value
+            if len(layer.ranges) and layer.ranges.covers(key):
+                return None
+        recent = self._recent.get(table)
+        if recent is not None and key in recent.rows:
+            return recent.rows[key]
+        return self.store.get_many(table, (key,))[0]
 
     def scan(
         self,

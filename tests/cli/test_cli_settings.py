@@ -69,7 +69,6 @@ def test_text_becomes_the_type(tmp_path: Path, name: str, text: str, value: Any)
         ("COMMIT_INTERVAL", "soon", "seconds, or a duration"),
         ("MAX_AHEAD", "inf", "seconds, or a duration"),
         ("DRAIN", "maybe", "true or false"),
-        ("GUARANTEE", "some", "one of exactly_once, at_least_once"),
         ("CACHE_BYTES", "10", "a whole number, 1048576 or more"),
         ("SPEED", "-1", "a number above 0"),
     ],

@@ -1,0 +1,94 @@
+"""Timers that use no table: they belong to no task, so one worker of the group runs each of them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import logging
+from typing import Any
+
+from dsl.context import TableAccess, current
+from dsl.plan.nodes import TimerNode
+from flows.brokers.base import Outgoing, TopicPartition
+from flows.compile.context import topic_encoders
+from flows.run.environment import Environment
+
+log = logging.getLogger("flows.timer")
+
+
+def timer_task_id(step: str) -> str:
+    """Name a timer's task in the worker group."""
+    return f"timer:{step}"
+
+
+class DirectRuntime:
+    """The engine around code outside of tasks: no tables, and what it sends is durable on return."""
+
+    def __init__(self, env: Environment) -> None:
+        self.tables: dict[str, TableAccess] = {}
+        self._broker = env.broker
+        self._encoders = topic_encoders(env.plan, env.broker.max_record_bytes, lambda: int(env.clock.now() * 1000))
+
+    async def send(
+        self,
+        topic: Any,
+        value: Any,
+        key: Any,
+        timestamp: float | None,
+        partition: int | None,
+        headers: dict[str, bytes] | None,
+    ) -> None:
+        """Append a record at once."""
+        name, where, key_bytes, data, ms, own = self._encoders.encode(
+            topic.name, value, key, timestamp, partition, headers
+        )
+        out = Outgoing()
+        out.append(key_bytes, data, ms, own)
+        await self._broker.produce({TopicPartition(name, where): out})
+
+
+class FreeTimer:
+    """One such timer. What it raises is told and the next tick comes all the same."""
+
+    def __init__(self, env: Environment, node: TimerNode) -> None:
+        self.id = timer_task_id(node.id)
+        self._env, self._node = env, node
+        self._function = env.plan.functions[node.id]
+        self._runtime = DirectRuntime(env)
+        self.due = env.clock.monotonic() + node.interval / 1_000_000
+        self._stopped = asyncio.Event()
+
+    def stop(self) -> None:
+        """End after the tick that is under way."""
+        self._stopped.set()
+
+    async def run(self) -> None:
+        """Tick until stopped."""
+        while not self._stopped.is_set():
+            wait = max(0.0, self.due - self._env.clock.monotonic())
+            try:
+                await asyncio.wait_for(self._stopped.wait(), wait)
+            except TimeoutError:
+                await self.tick(self._env.clock.monotonic())
+
+    async def tick(self, now: float) -> None:
+        """Run the timer if it is due. Ticks that were missed are not made up for."""
+        if now < self.due:
+            return
+        interval = self._node.interval / 1_000_000
+        self.due += interval * (1 + int((now - self.due) // interval))
+        context = contextvars.copy_context()
+        context.run(current.set, self._runtime)
+        try:
+            await asyncio.create_task(self._call(), context=context)
+        except Exception as error:  # the person's function may raise anything
+            self._env.metrics.trouble(f"timer {self._node.id}: {type(error).__name__}: {error}")
+            log.exception("timer %s failed", self._node.id)
+
+    async def _call(self) -> None:
+        await self._function()
+
+
+def free_timers(env: Environment) -> list[TimerNode]:
+    """Return the plan's timers that use no table."""
+    return [node for node in env.plan.of_type(TimerNode) if not node.tables]

@@ -1,0 +1,93 @@
+"""`make bench`: W1 on the embedded broker, exactly-once; events a second and where the time went."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import math
+import platform
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from time import perf_counter, process_time
+from typing import Any
+
+import flows
+from flows.run.worker import Worker
+from flows.settings import load_settings
+from tests.benchmarks import apps
+from tests.benchmarks.workload import EVENTS, fill
+
+RUNS: dict[str, Callable[[], flows.App]] = {"declared": apps.declared, "agent": apps.agent}
+
+
+async def measure(name: str, app: flows.App, count: int) -> dict[str, Any]:
+    """Fill a broker, let a worker drain it and return the figures; the time is from the first record to the last."""
+    with tempfile.TemporaryDirectory(prefix="flows-bench-") as folder:
+        data = Path(folder)
+        await fill(data / "broker", count)
+        worker = Worker(app, load_settings(app.id, {"data": str(data), "web_port": "-1", "drain": True}))
+        begun = ended = cpu_begun = cpu_ended = 0.0
+
+        async def watch() -> None:
+            nonlocal begun, ended, cpu_begun, cpu_ended
+            seen = 0
+            while True:
+                await asyncio.sleep(0.005)
+                now, records = perf_counter(), worker.metrics.records
+                if records and not begun:
+                    begun, cpu_begun = now, process_time()
+                if records > seen:
+                    seen, ended, cpu_ended = records, now, process_time()
+
+        watching = asyncio.create_task(watch())
+        await worker.run()
+        watching.cancel()
+        assert worker.metrics.records == count, f"{worker.metrics.records} of {count} events"
+        return _figures(name, count, ended - begun, cpu_ended - cpu_begun, worker)
+
+
+def _figures(name: str, count: int, seconds: float, cpu: float, worker: Worker) -> dict[str, Any]:
+    spent = worker.metrics.seconds()
+    total = math.fsum(spent.values())
+    return {
+        "workload": f"W1 {name}",
+        "broker": "embedded",
+        "guarantee": "exactly_once",
+        "events": count,
+        "seconds": round(seconds, 3),
+        "cpu_seconds": round(cpu, 3),
+        "events_per_second": round(count / seconds),
+        "commits": sum(t.commits for t in worker.metrics.tasks()),
+        "longest_loop_delay_ms": round(worker.board.longest_delay * 1000, 1),
+        "stages": {stage: round(share / total, 3) for stage, share in spent.items() if share},
+    }
+
+
+def main() -> None:
+    """Run the benchmark."""
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
+    parser.add_argument("--events", type=int, default=EVENTS)
+    parser.add_argument("--runs", type=int, default=2)
+    parser.add_argument("--only", choices=sorted(RUNS))
+    parser.add_argument("--json", type=Path, metavar="FILE")
+    given = parser.parse_args()
+    found = []
+    for name in [given.only] if given.only else RUNS:
+        for _ in range(given.runs):
+            figures = asyncio.run(measure(name, RUNS[name](), given.events))
+            found.append(figures)
+            stages = ", ".join(f"{s} {share:.0%}" for s, share in figures["stages"].items())
+            print(f"{figures['workload']:14} {figures['events_per_second']:>9,} events/s   {stages}", flush=True)
+            print(
+                f"{'':14} {figures['commits']} commits, longest loop delay {figures['longest_loop_delay_ms']} ms, "
+                f"{figures['cpu_seconds']} s of CPU"
+            )
+    if given.json:
+        machine = {"python": platform.python_version(), "machine": platform.machine(), "system": platform.system()}
+        given.json.write_text(json.dumps({"machine": machine, "runs": found}, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
