@@ -24,7 +24,7 @@ from dsl import (
     tumbling,
     when,
 )
-from dsl.app import App
+from flows.app import App
 
 __all__ = [
     "App",
