@@ -6,6 +6,7 @@ import csv
 import datetime as dt
 import io
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import click
@@ -34,7 +35,7 @@ def as_json(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     {"a":1,"b":null}
     ]
     """
-    lines = [_encode(dict(zip(columns, row, strict=True))).decode() for row in rows]
+    lines = [_encode(dict(zip(columns, map(_plain, row), strict=True))).decode() for row in rows]
     return "[\n" + ",\n".join(lines) + "\n]" if lines else "[]"
 
 
@@ -47,7 +48,16 @@ def as_csv(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     return out.getvalue()
 
 
+def _plain(value: Any) -> Any:
+    """Show bytes as their text where they are UTF-8, as a worker's page does; base64 is left for others."""
+    if isinstance(value, bytes):
+        with suppress(UnicodeDecodeError):
+            return value.decode()
+    return value
+
+
 def _cell(value: Any) -> Any:
+    value = _plain(value)
     if value is None or isinstance(value, str | int | float):
         return value
     text = _encode(value).decode()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -42,7 +43,8 @@ def tail(
     from flows.cli.subject import find_subject
 
     subject = find_subject(target, broker=broker, data=data)
-    asyncio.run(_tail(subject, topic, from_beginning, limit, partition, how))
+    with suppress(KeyboardInterrupt):  # the way to end it
+        asyncio.run(_tail(subject, topic, from_beginning, limit, partition, how))
 
 
 async def _tail(

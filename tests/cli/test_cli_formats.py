@@ -26,6 +26,7 @@ def test_json_is_an_array_of_objects() -> None:
     assert found[2]["mean"] == 0.5
     assert found[2]["extra"] == "2013-01-01T05:00:00Z"
     assert as_json(COLUMNS, []) == "[]"
+    assert json.loads(as_json(["b"], [(b"text",), (b"\xff",)])) == [{"b": "text"}, {"b": "/w=="}]
     assert json.loads(as_json(["u"], [(uuid.UUID(int=1),)])) == [{"u": str(uuid.UUID(int=1))}]
 
 

@@ -56,7 +56,7 @@ def test_one_signal_stops_gracefully(start: Start, number: signal.Signals) -> No
     process = start("obeys")
     wait_for(process, "running")
     process.send_signal(number)
-    out, err = process.communicate(timeout=20)
+    out, err = process.communicate(timeout=60)
     assert (process.returncode, out) == (0, "committed\n")
     assert err == "Stopping: finishing what is in flight. Ctrl-C once more leaves at once.\n"
 
@@ -66,7 +66,7 @@ def test_a_signal_during_start_up_leaves_at_once(start: Start, number: signal.Si
     process = start("slow-start")
     wait_for(process, "constructed")
     process.send_signal(number)
-    assert process.wait(timeout=20) == code
+    assert process.wait(timeout=60) == code
 
 
 @pytest.mark.parametrize(
@@ -79,11 +79,11 @@ def test_a_second_signal_leaves_at_once(start: Start, mode: str, number: signal.
     process.send_signal(number)
     wait_for_notice(process)
     process.send_signal(number)
-    assert process.wait(timeout=20) == code
+    assert process.wait(timeout=60) == code
     assert "committed" not in process.stdout.read() if process.stdout else False
 
 
 def test_an_error_of_the_worker_is_one_line(start: Start) -> None:
     process = start("fails")
-    _, err = process.communicate(timeout=20)
+    _, err = process.communicate(timeout=60)
     assert (process.returncode, err) == (1, "Error: the disk is full; make room\n")

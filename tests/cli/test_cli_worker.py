@@ -21,7 +21,7 @@ DEPARTURES = "".join(json.dumps({"carrier": c, "delay": d, "at": 1357034400 + d}
                      for d, c in enumerate(["UA", "AA", "UA", "B6", "UA"]))  # fmt: skip
 COUNTS = [{"carrier": "AA", "n": 1}, {"carrier": "B6", "n": 1}, {"carrier": "UA", "n": 3}]
 SQL = "SELECT carrier, sum(flights) AS n FROM delays GROUP BY 1 ORDER BY 1"
-DEADLINE = 30.0
+DEADLINE = 60.0
 
 
 class WorkerProcess:
@@ -146,3 +146,14 @@ def test_the_broker_is_the_one_of_the_url(start: Start, run: Run, airport: Path)
     assert not (airport / ".flows" / "airport" / "broker").exists()
     shown = run("query", SQL, "--broker", url, "--format", "json")
     assert json.loads(shown.stdout) == COUNTS
+
+
+def test_ctrl_c_ends_a_tail(run: Run, airport: Path) -> None:
+    run("send", "departures", "-", stdin=DEPARTURES)
+    command = [sys.executable, "-m", "flows", "tail", "departures", "--from-beginning"]
+    with subprocess.Popen(command, cwd=airport, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as tail:
+        assert tail.stdout is not None
+        assert [tail.stdout.readline().startswith("departures/") for _ in range(5)] == [True] * 5
+        tail.send_signal(signal.SIGINT)
+        _, err = tail.communicate(timeout=DEADLINE)
+    assert (tail.returncode, err) == (0, "")
