@@ -24,7 +24,7 @@ class Process:
         command = [sys.executable, "-m", "flows", "worker", "-A", str(EXAMPLE), "--data", str(data)]
         self._log = (log or data.parent / "worker.log").open("ab")
         self.process = subprocess.Popen(
-            [*command, "--web-port", "-1", *options], stdout=self._log, stderr=self._log, env={**os.environ}
+            [*command, *(() if "--web-port" in options else ("--web-port", "-1")), *options], stdout=self._log, stderr=self._log, env={**os.environ}
         )
 
     def kill(self) -> None:
