@@ -16,9 +16,9 @@ from typing import TypeVar
 
 from flows.brokers.base import Committed, Member, Outgoing, TopicPartition, TopicSpec
 from flows.brokers.embedded import log, producer, retain, topics
-from flows.brokers.embedded.batches import encode_append
+from flows.brokers.embedded.batches import Append, encode_append
 from flows.brokers.embedded.checkpoint import Checkpointer
-from flows.brokers.embedded.faults import database_fault, system_fault
+from flows.brokers.embedded.faults import database_fault, free_bytes, system_fault
 from flows.brokers.embedded.keeper import Keeper
 from flows.brokers.embedded.maintain import Maintainer
 from flows.brokers.embedded.membership import EmbeddedMembership, group_members, join_group
@@ -29,7 +29,7 @@ from flows.brokers.embedded.turn import Turn
 from flows.brokers.embedded.watch import Watch
 from flows.brokers.embedded.writer import Scope, Writer
 from flows.clock import Clock, SystemClock
-from flows.errors import BrokerError
+from flows.errors import BrokerError, BrokerUnavailable
 
 T = TypeVar("T")
 
@@ -39,6 +39,7 @@ class EmbeddedBroker:
 
     `lease` is how many seconds a silent member keeps its tasks, `max_record_bytes` the most that key and value
     of a record may have together, `max_bytes` the most that the file may grow to (None: the disk decides),
+    `min_free_bytes` what appends leave free on the disk, so that purges and retention can still work,
     `maintenance` the seconds between rounds that drop and compact old records (None: only by `maintain()`).
     """
 
@@ -50,12 +51,14 @@ class EmbeddedBroker:
         *,
         max_record_bytes: int = 1_000_000,
         max_bytes: int | None = None,
+        min_free_bytes: int = 64 << 20,
         maintenance: float | None = 5.0,
     ) -> None:
         self.folder = Path(folder).absolute()
         self.max_record_bytes = max_record_bytes
         self._clock, self._lease = clock or SystemClock(), lease
-        self._max_bytes, self._maintenance = max_bytes, maintenance
+        self._max_bytes, self._min_free_bytes = max_bytes, min_free_bytes
+        self._maintenance = maintenance
         self._path = self.folder / BROKER.file
         self._process: int | None = None
         self._connections: list[sqlite3.Connection] = []
@@ -160,7 +163,7 @@ class EmbeddedBroker:
 
     async def produce(self, outputs: Mapping[TopicPartition, Outgoing]) -> dict[TopicPartition, int]:
         """Append records durably and atomically, outside of any task; return the end offsets."""
-        appends = [encode_append(tp, out, self.max_record_bytes) for tp, out in outputs.items() if out]
+        appends = self._encode(outputs)
         now = self._clock.now()
         return await self._write("append records", lambda scope: producer.append_all(scope, appends, now))
 
@@ -170,7 +173,7 @@ class EmbeddedBroker:
             f"take over producer {transactional_id!r}",
             lambda scope: producer.take_over(scope.connection, transactional_id),
         )
-        return EmbeddedProducer(transactional_id, epoch, self._write, self.max_record_bytes, self._clock.now)
+        return EmbeddedProducer(transactional_id, epoch, self._write, self._encode, self._clock.now)
 
     async def committed(self, group: str, tps: Iterable[TopicPartition]) -> dict[TopicPartition, Committed]:
         """Return the group's positions; partitions without one are left out."""
@@ -206,6 +209,16 @@ class EmbeddedBroker:
         """Return the live members of a group without joining it."""
         self._check(f"list the members of group {group!r}")
         return await group_members(self._keeper, group)
+
+    def _encode(self, outputs: Mapping[TopicPartition, Outgoing]) -> list[Append]:
+        appends = [encode_append(tp, out, self.max_record_bytes) for tp, out in outputs.items() if out]
+        # On a disk that is full to the last byte not even a purge could be written, so some is kept free.
+        if appends and free_bytes(self.folder) < self._min_free_bytes:
+            raise BrokerUnavailable(
+                f"cannot append records in {self._path}: less than {self._min_free_bytes:,} bytes are free on its disk",
+                fix="free some space, shorten the retention of its topics, or lower the broker's min_free_bytes",
+            )
+        return appends
 
     async def _write(self, doing: str, work: Callable[[Scope], T]) -> T:
         self._check(doing)

@@ -68,8 +68,16 @@ def _user() -> str:
         return str(os.getuid())
 
 
+def free_bytes(folder: Path) -> int:
+    """Return the free space of a folder's disk; raises `BrokerUnavailable` where the folder is gone."""
+    try:
+        return shutil.disk_usage(folder).free
+    except OSError as error:
+        raise system_fault(error, folder, "use the folder") from error
+
+
 def _disk_full(folder: Path) -> bool:
     try:
-        return shutil.disk_usage(folder).free < _NO_SPACE
-    except OSError:
+        return free_bytes(folder) < _NO_SPACE
+    except BrokerUnavailable:
         return False

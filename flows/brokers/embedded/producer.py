@@ -6,8 +6,8 @@ import sqlite3
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Protocol, TypeVar
 
-from flows.brokers.base import Committed, TopicPartition, Transaction
-from flows.brokers.embedded.batches import Append, encode_append
+from flows.brokers.base import Committed, Outgoing, TopicPartition, Transaction
+from flows.brokers.embedded.batches import Append
 from flows.brokers.embedded.log import append, find
 from flows.brokers.embedded.writer import Scope
 from flows.errors import BrokerError, Fenced
@@ -21,12 +21,15 @@ class Write(Protocol):
     def __call__(self, doing: str, work: Callable[[Scope], T]) -> Awaitable[T]: ...
 
 
+Encode = Callable[[Mapping[TopicPartition, Outgoing]], list[Append]]
+
+
 class EmbeddedProducer:
     """A `Producer`: one epoch of a transactional id."""
 
-    def __init__(self, id_: str, epoch: int, write: Write, max_record_bytes: int, now: Callable[[], float]) -> None:
+    def __init__(self, id_: str, epoch: int, write: Write, encode: Encode, now: Callable[[], float]) -> None:
         self.id, self.epoch = id_, epoch
-        self._write, self._max_record_bytes, self._now = write, max_record_bytes, now
+        self._write, self._encode, self._now = write, encode, now
         self._closed = False
 
     async def commit(self, transaction: Transaction) -> dict[TopicPartition, int]:
@@ -37,9 +40,7 @@ class EmbeddedProducer:
         """
         if self._closed:
             raise BrokerError(f"producer {self.id!r} is closed", fix="take the id over with broker.producer()")
-        appends = [
-            encode_append(tp, records, self._max_record_bytes) for tp, records in transaction.outputs.items() if records
-        ]
+        appends = self._encode(transaction.outputs)
         group, offsets, now = transaction.group, dict(transaction.offsets), self._now()
 
         def work(scope: Scope) -> dict[TopicPartition, int]:
