@@ -38,6 +38,10 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     timestamp: float | None = None
 
 
+class ChangesMissed(Exception):
+    """More keys changed than are kept for a slow reader: read the table again, and iterate on."""
+
+
 class Tables(Protocol):
     """The tables that can be read here. Unknown names raise `KeyError`."""
 
@@ -57,3 +61,12 @@ class Tables(Protocol):
 
     def changes(self, table: str) -> AsyncIterator[builtins.list[Change]]:
         """Yield the changes of each commit from now on, coalesced per key where the reader is slow."""
+
+
+def key_contains(key: Row, text: str) -> bool:
+    """Tell whether one of a row's key columns contains the text; the window's bounds are no key columns."""
+    return any(text in _text(value) for name, value in key.items() if name not in ("window_start", "window_end"))
+
+
+def _text(value: Any) -> str:
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)

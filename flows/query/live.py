@@ -11,14 +11,10 @@ import asyncio
 from typing import Any
 from weakref import WeakSet
 
-from flows.query.base import Change, Row
+from flows.query.base import Change, ChangesMissed
 
 DEFAULT_BOUND = 10_000
 """Keys that a slow reader may have waiting before it must read the table again."""
-
-
-class ChangesMissed(Exception):
-    """More keys changed than are kept for a slow reader: read the table again, and iterate on."""
 
 
 class Subscription:
@@ -135,15 +131,6 @@ class ChangeHub:
         for readers in list(self._readers.values()):
             for reader in list(readers):
                 reader.close()
-
-
-def key_contains(key: Row, text: str) -> bool:
-    """Tell whether one of a row's key columns contains the text; the window's bounds are no key columns."""
-    return any(text in _text(value) for name, value in key.items() if name not in ("window_start", "window_end"))
-
-
-def _text(value: Any) -> str:
-    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
 
 
 def _latest(batches: list[list[Change]]) -> list[Change]:

@@ -11,8 +11,7 @@ from typing import Protocol
 
 import polars as pl
 
-from flows.query.base import Row, TableInfo
-from flows.query.live import key_contains
+from flows.query.base import Row, TableInfo, key_contains
 
 Entry = tuple[bytes, bytes]
 

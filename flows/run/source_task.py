@@ -22,6 +22,7 @@ END = "end"
 """The metadata of a source's position once its function had no more to give."""
 
 _CHUNK = 2_000
+_PACED_CHUNK = 500
 _AHEAD = 40_000
 _PAUSE = 0.005
 _RETRY = 0.5
@@ -60,7 +61,6 @@ class SourceTask:
         self._encoder = topic_encoders(env.plan, env.broker.max_record_bytes, self._now_ms).of(node.topic)
         self._partitions = [TopicPartition(node.topic, p) for p in range(topic.partitions)]
         self._consumed = bool(env.plan.consumers(topic.id))
-        self._stopping = False
         self.stopped = asyncio.Event()
 
     def _now_ms(self) -> int:
@@ -83,15 +83,16 @@ class SourceTask:
             records = _Chunks(await asyncio.to_thread(self._call, committed.offset))
             pace = _Pace(self._speed, self._topic, self.env)
             # 3
-            while not self._stopping:
+            while not self.stopped.is_set():
                 await self._wait_for_consumers()
                 values = await records.take(pace.chunk(_CHUNK))
                 if not values:
                     break
-                for part in pace.parts(values):
-                    await pace.wait(part)
+                async for part in pace.parts(values):
                     await self._write(producer, group, place, part, "")
-            if not self._stopping:
+                    if self.stopped.is_set():
+                        break
+            if not self.stopped.is_set():
                 await self._write(producer, group, place, [], END)
                 self.finished = True
                 log.info("source %s is at its end: %d records", self.node.id, self.position)
@@ -100,7 +101,6 @@ class SourceTask:
 
     def stop(self) -> None:
         """End after the transaction that is under way."""
-        self._stopping = True
         self.stopped.set()
 
     @property
@@ -137,7 +137,7 @@ class SourceTask:
 
     async def _wait_for_consumers(self) -> None:
         """Hold back while the app is far behind: the topic is no place to keep a whole data set waiting."""
-        while self._consumed and not self._stopping:
+        while self._consumed and not self.stopped.is_set():
             ends = await self.env.broker.end_offsets(self._partitions)
             done = await self.env.broker.committed(self.env.group, self._partitions)
             starts = await self.env.broker.start_offsets([tp for tp in self._partitions if tp not in done])
@@ -173,21 +173,36 @@ class _Pace:
         self._begun: tuple[float, int] | None = None
 
     def chunk(self, most: int) -> int:
-        return most if self._speed is None else 100
+        return most if self._speed is None else _PACED_CHUNK
 
-    def parts(self, values: list[Any]) -> list[list[Any]]:
-        return [values] if self._speed is None or self._field is None else [[v] for v in values]
-
-    async def wait(self, values: list[Any]) -> None:
-        """Wait until the last of these records is due."""
+    async def parts(self, values: list[Any]) -> AsyncIterator[list[Any]]:
+        """Yield the records in the parts in which they are due, each when it is."""
         if self._speed is None or self._field is None:
+            yield values
             return
-        time = int(self._times.of_values(values[-1:])[0])
-        if time == NO_TIME:
-            return
-        now = self._env.clock.monotonic()
+        dues = self._dues(values, self._speed)
+        done = 0
+        while done < len(values):
+            now = self._env.clock.monotonic()
+            if dues[done] > now:
+                await asyncio.sleep(dues[done] - now)
+                now = self._env.clock.monotonic()
+            upto = next((i for i in range(done, len(values)) if dues[i] > now), len(values))
+            upto = max(upto, done + 1)
+            yield values[done:upto]
+            done = upto
+
+    def _dues(self, values: list[Any], speed: float) -> list[float]:
+        """Return when each record is due; one without an event time is due with the one before it."""
         if self._begun is None:
-            self._begun = (now, time)
-        due = self._begun[0] + (time - self._begun[1]) / 1_000_000 / self._speed
-        if due > now:
-            await asyncio.sleep(due - now)
+            first = next((t for t in self._times.of_values(values).tolist() if t != NO_TIME), None)
+            if first is None:
+                return [0.0] * len(values)
+            self._begun = (self._env.clock.monotonic(), first)
+        begun, first = self._begun
+        dues, due = [], begun
+        for time in self._times.of_values(values).tolist():
+            if time != NO_TIME:
+                due = max(due, begun + (time - first) / 1_000_000 / speed)
+            dues.append(due)
+        return dues

@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 
-from flows.query.base import Change, Tables
-from flows.query.live import ChangesMissed, key_contains
+from flows.query.base import Change, ChangesMissed, Tables, key_contains
 from flows.web.api.parameters import Selection
 
 

@@ -45,7 +45,8 @@ def flights_by_route(flights: pl.DataFrame) -> dict[tuple[str, str, float], tupl
         flights.drop_nulls("dep_delay").with_columns(window=pl.col("at") // (6 * HOUR) * 6 * HOUR - back * 6 * HOUR)
         for back in range(4)
     ]
-    table = pl.concat(windows).group_by("origin", "dest", "window").agg(pl.len(), pl.col("dep_delay").max().alias("max"))
+    keys = ("origin", "dest", "window")
+    table = pl.concat(windows).group_by(keys).agg(pl.len(), pl.col("dep_delay").max().alias("max"))
     return {(r["origin"], r["dest"], float(r["window"])): (r["len"], float(r["max"])) for r in table.to_dicts()}
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 import subprocess
 import sys
@@ -23,9 +22,8 @@ class Process:
     def __init__(self, data: Path, *options: str, log: Path | None = None) -> None:
         command = [sys.executable, "-m", "flows", "worker", "-A", str(EXAMPLE), "--data", str(data)]
         self._log = (log or data.parent / "worker.log").open("ab")
-        self.process = subprocess.Popen(
-            [*command, *(() if "--web-port" in options else ("--web-port", "-1")), *options], stdout=self._log, stderr=self._log, env={**os.environ}
-        )
+        page = () if "--web-port" in options else ("--web-port", "-1")
+        self.process = subprocess.Popen([*command, *page, *options], stdout=self._log, stderr=self._log)
 
     def kill(self) -> None:
         """Kill it as a power cut would."""

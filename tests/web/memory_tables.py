@@ -7,8 +7,8 @@ from typing import Any
 
 import polars as pl
 
-from flows.query.base import Change, Row, TableInfo
-from flows.query.live import ChangeHub, Subscription, key_contains
+from flows.query.base import Change, Row, TableInfo, key_contains
+from flows.query.live import ChangeHub, Subscription
 
 
 class MemoryTables:

@@ -7,8 +7,8 @@ import gc
 
 import pytest
 
-from flows.query.base import Change
-from flows.query.live import ChangeHub, ChangesMissed, key_contains
+from flows.query.base import Change, ChangesMissed, key_contains
+from flows.query.live import ChangeHub
 
 
 def change(key: str, value: int | None) -> Change:

@@ -18,8 +18,7 @@ from typing import Any
 
 from aiohttp import web
 
-from flows.query.base import Change, TableInfo
-from flows.query.live import ChangesMissed
+from flows.query.base import Change, ChangesMissed, TableInfo
 from flows.web.answers import logger, to_json
 from flows.web.api.parameters import Selection, selection_of, table_of, window_of
 from flows.web.base import CONTEXT, Context
