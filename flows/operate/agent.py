@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol
@@ -12,11 +13,12 @@ import msgspec
 
 from dsl.context import TableAccess, current
 from flows.brokers.base import Headers
-from flows.errors import AgentError, FlowsError
+from flows.errors import AgentError, FlowsError, RecordTooLarge
 from flows.operate.agent_input import AgentInput, Event, as_records
 from flows.operate.agent_stream import AgentStream
 from flows.operate.base import Batch, DeadLetters
-from flows.operate.dict_table import DictTableState, Savepoint
+from flows.operate.dict_table import DictTableState
+from flows.operate.dict_view import Savepoint
 
 Output = tuple[str, int, bytes | None, bytes | None, int, Headers]
 
@@ -120,6 +122,7 @@ class AgentInstance:
 
     async def more(self, deadline: float | None = None) -> bool:
         """Rest until there are records (True) or the loop's clock reaches `deadline` (False)."""
+        self.finish()  # what was done before the first record, say, must not be taken back after a commit
         loop = asyncio.get_running_loop()
         self._more = loop.create_future()
         if self._resting is not None and not self._resting.done():
@@ -155,15 +158,15 @@ class AgentInstance:
 
     async def _run(self) -> None:
         while True:
-            before = (self.input.done, len(self.input.taken), self.input.end)
+            before = self.input.progress()
             try:
                 await self._invoke()
+                self.finish()
             except Exception as error:  # noqa: BLE001  (the person's function may raise anything)
                 await self._failed(error)
                 continue
-            self.finish()
             self.input.finish()
-            if before == (self.input.done, len(self.input.taken), self.input.end):
+            if before == self.input.progress():
                 raise AgentError(
                     f"agent {self.name!r} returned without reading a record",
                     fix="iterate over its stream: async for value in stream",
@@ -171,30 +174,33 @@ class AgentInstance:
 
     async def _invoke(self) -> None:
         running = self._spec.function(AgentStream(self))
-        if hasattr(running, "__aiter__"):
+        if not hasattr(running, "__aiter__"):
+            await running
+            return
+        # Closed at once when a value cannot be sent: what the function does on its way out is taken back too.
+        async with contextlib.aclosing(running):
             async for value in running:
                 time = self.input.time_in_hand()
                 for topic in self._spec.sinks:
                     self.outputs.append(self._spec.encoder.encode(topic, value, None, time, None, None))
-        else:
-            await running
 
     async def _failed(self, error: Exception) -> None:
         """Take back what the record did; retry it after a pause, or give it up."""
         self.savepoint.roll_back()
         self.outputs.clear()
-        held = self.input.held()
+        held, taken = self.input.held(), self.input.in_hand > 0
         self.input.take_back()
         self.failures += 1
         if self.failures <= self._spec.retries:
             await self._spec.backoff(self.failures)
             return
-        if not held or (isinstance(error, FlowsError) and not isinstance(error, AgentError)):
+        is_ours = isinstance(error, FlowsError) and not isinstance(error, AgentError | RecordTooLarge)
+        if not held or is_ours:
             raise AgentError(f"agent {self.name!r} fails: {type(error).__name__}: {error}") from error
         reason = f"{type(error).__name__}: {error} ({self.failures} attempts)"
         for event in held:
             self._spec.dead.refuse(self.name, as_records(event), 0, reason, on_error=self._spec.on_error)
-        self.input.drop_failed(held)
+        self.input.drop_failed(len(held), taken)
         self.failures = 0
 
 

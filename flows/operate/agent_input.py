@@ -40,12 +40,19 @@ class AgentInput:
         self.taken: list[Event] = []
         self.in_hand = 0
         self.redeliver = 0
+        self._chunks = 0
+        self._time: tuple[tuple[int, int, int], float | None] | None = None
 
     def give(self, values: Sequence[Any], rows: Sequence[int], batch: Batch) -> None:
         """Take over the next chunk; the one before is finished."""
         self.values, self.rows, self.batch = values, rows, batch
         self.done = self.pos = 0
         self.end = len(values)
+        self._chunks += 1
+
+    def progress(self) -> tuple[int, int, int]:
+        """Return what differs once a record was read."""
+        return self._chunks, self.done, len(self.taken)
 
     def event(self, index: int) -> Event:
         """Return the record at a place of the chunk with its origin."""
@@ -78,7 +85,7 @@ class AgentInput:
 
     def pull(self, count: int) -> None:
         """Move up to `count` waiting records from the chunk to `taken`."""
-        upto = min(self.end, self.pos + count)
+        upto = min(self.end, self.pos + max(count, 0))
         self.taken.extend(self.event(i) for i in range(self.pos, upto))
         self.pos = self.done = upto
 
@@ -87,11 +94,12 @@ class AgentInput:
         if self.in_hand:
             del self.taken[: self.in_hand]
             self.in_hand = self.redeliver = 0
+            self._time = None
         self.done = self.pos
 
     def take_back(self) -> None:
         """After a failure: what was in hand will be delivered again, the same way."""
-        self.redeliver = self.in_hand
+        self.redeliver = self.in_hand or self.redeliver
         self.in_hand = 0
         self.pos = self.done
 
@@ -101,21 +109,28 @@ class AgentInput:
 
     def time_in_hand(self) -> float | None:
         """Return the largest event time in the agent's hands, in seconds; None where there is none."""
-        if self.in_hand:
-            times = [event.timestamp for event in self.taken[: self.in_hand] if event.timestamp is not None]
-            return max(times, default=None)
-        if self.batch is None or self.pos == self.done:
+        if self.pos == self.done and not self.in_hand:
             return None
+        # Asked for with each value of a list that an agent works through, so it is remembered.
+        hand = (self._chunks, self.done, self.pos)
+        if self._time is None or self._time[0] != hand:
+            self._time = hand, self._latest()
+        return self._time[1]
+
+    def _latest(self) -> float | None:
+        if self.in_hand:
+            return max((e.timestamp for e in self.taken[: self.in_hand] if e.timestamp is not None), default=None)
+        assert self.batch is not None
         latest = max(int(self.batch.times[self.rows[i]]) for i in range(self.done, self.pos))
         return None if latest == NO_TIME else latest / 1_000_000
 
-    def drop_failed(self, failed: list[Event]) -> None:
-        """Go on behind records that were given up."""
-        if self.redeliver:
-            del self.taken[: self.redeliver]
+    def drop_failed(self, count: int, taken: bool) -> None:
+        """Go on behind records that were given up; `taken` tells that a `take` held them."""
+        if taken:
+            del self.taken[:count]
             self.redeliver = 0
         else:
-            self.done = self.pos = self.done + len(failed)
+            self.done = self.pos = self.done + count
 
 
 def as_records(event: Event) -> Records:

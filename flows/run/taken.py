@@ -30,6 +30,12 @@ class TakenRows:
             self._kept[table] = {int.from_bytes(key, "big") for key, _ in rows}
             runner.restore_taken([_decode(value, runner.spec.value_type) for _, value in rows])
 
+    @property
+    def stale(self) -> bool:
+        """Tell whether an agent finished committed elements since: after its patience ended, without a record."""
+        held = {r.spec.step + TAKEN: len(r.taken()) for r in self._pipeline.runners}
+        return any(len(kept) > held[table] for table, kept in self._kept.items())
+
     def stage(self) -> None:
         """Stage what was taken or finished since the last commit (step 2 of the commit)."""
         for runner in self._pipeline.runners:

@@ -96,7 +96,7 @@ class Task:
             for step in branch.tables:
                 step.floor = mark.advanced
             self._silence[tp] = Silence(branch, env.idle_after)
-        taken = TakenRows(self.pipeline, self.state)
+        taken = self._taken = TakenRows(self.pipeline, self.state)
         taken.restore()
         self._committer = Committer(
             env, self.id, self.partition, self.pipeline, self.state, self._producer, tables, taken
@@ -197,7 +197,7 @@ class Task:
         if self.at_end:
             for silence in self._silence.values():
                 changed = silence.observe(now) or changed
-        if changed or len(pipeline.outbox) or pipeline.waiting:
+        if changed or len(pipeline.outbox) or pipeline.waiting or self._taken.stale:
             await self.commit()
 
     async def commit(self) -> None:
