@@ -45,8 +45,11 @@ class RowBuilder:
             if frame.height == len(objects):
                 return list(objects)
             return [objects[i] for i in frame[ROW].to_list()]
-        build = self._type
-        return [build(*row) for row in zip(*(frame[f].to_list() for f in self._fields), strict=True)]
+        build, fields = self._type, self._fields
+        rows = zip(*(frame[f].to_list() for f in fields), strict=True)
+        if build.__match_args__ != fields:  # some are keyword only
+            return [build(**dict(zip(fields, row, strict=True))) for row in rows]
+        return [build(*row) for row in rows]
 
 
 def map_step(
@@ -77,13 +80,37 @@ def map_step(
                 continue
             kept.append(place)
             results.append(result)
-        if kept:
-            mapped = [pl.Series(n, [getattr(r, n) for r in results], dtype=t) for n, t in columns.items()]
+        mapped = _columns(results, columns)
+        if mapped is None:
+            problems = [_unfit(result, columns) for result in results]
+            rows_of = frame[ROW].to_list()
+            for place, problem in zip(kept, problems, strict=True):
+                if problem:
+                    dead.refuse(step, batch.records, rows_of[place], problem)
+            kept = [k for k, problem in zip(kept, problems, strict=True) if not problem]
+            mapped = _columns([r for r, problem in zip(results, problems, strict=True) if not problem], columns)
+        if kept and mapped is not None:
             meta = frame.select(META)
             meta = meta if len(kept) == frame.height else meta[kept]
             then(pl.DataFrame([*mapped, *meta.get_columns()]), batch)
 
     return run
+
+
+def _columns(rows: list[Any], columns: dict[str, Any]) -> list[pl.Series] | None:
+    """Turn row objects into columns; None where a value does not fit, which a Record does not check when it is made."""
+    try:
+        return [pl.Series(n, [getattr(r, n) for r in rows], dtype=t) for n, t in columns.items()]
+    except (TypeError, ValueError, OverflowError, pl.exceptions.PolarsError):
+        return None
+
+
+def _unfit(row: Any, columns: dict[str, Any]) -> str | None:
+    """Say which field of a row does not fit its column."""
+    for name, dtype in columns.items():
+        if _columns([row], {name: dtype}) is None:
+            return f"returned {name}={getattr(row, name)!r}, which is no {dtype}"
+    return None
 
 
 def group_step(step: str, keys: tuple[str, ...], needs_time: bool, dead: DeadLetters, then: FrameStep) -> FrameStep:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,6 +16,7 @@ from flows.source.base import Decoder, KeyCheck, TimeReader
 from flows.source.watermarks import Watermark, advance
 
 _I64 = 1 << 63
+_LARGEST_FLOAT = int(sys.float_info.max)
 
 
 class TopicSource:
@@ -78,34 +80,19 @@ class TopicSource:
 
     def _frame(self, records: Records, objects: Sequence[Any], skip: set[int]) -> tuple[list[pl.Series], list[int]]:
         """Build the columns; rows with integers that no 64-bit column can hold are refused."""
-        series = []
-        for name, dtype in self.columns.items():
-            values = [getattr(o, name) for o in objects]
-            try:
-                series.append(pl.Series(name, values, dtype=dtype, strict=dtype != pl.Float64))
-            except (OverflowError, TypeError, pl.exceptions.PolarsError):
-                beyond = [i for i, v in enumerate(values) if _too_big(v) and i not in skip]
-                if not beyond and not skip:
-                    raise
-                for i in beyond:
-                    reason = f"{name}={values[i]} does not fit into 64 bits"
-                    self._dead.refuse(self.node.id, records, i, reason, on_error=self.node.on_error)
-                return [], self._also_beyond(objects, beyond, records, skip, name)
-        return series, []
-
-    def _also_beyond(
-        self, objects: Sequence[Any], beyond: list[int], records: Records, skip: set[int], done: str
-    ) -> list[int]:
-        found = set(beyond)
-        for name in self.columns:
-            if name == done:
-                continue
-            for i, o in enumerate(objects):
-                if i not in found and i not in skip and _too_big(getattr(o, name)):
-                    found.add(i)
-                    reason = f"{name}={getattr(o, name)} does not fit into 64 bits"
-                    self._dead.refuse(self.node.id, records, i, reason, on_error=self.node.on_error)
-        return sorted(found)
+        values = {name: [getattr(o, name) for o in objects] for name in self.columns}
+        try:
+            return [pl.Series(name, values[name], dtype=dtype) for name, dtype in self.columns.items()], []
+        except (OverflowError, TypeError, pl.exceptions.PolarsError):
+            beyond = {i: name for name, dtype in self.columns.items() for i in _beyond(values[name], dtype)}
+            if not beyond:
+                return [
+                    pl.Series(n, _as_floats(values[n], dtype), dtype=dtype) for n, dtype in self.columns.items()
+                ], []
+            for i in sorted(beyond.keys() - skip):
+                reason = f"{beyond[i]}={_shown(values[beyond[i]][i])} does not fit into 64 bits"
+                self._dead.refuse(self.node.id, records, i, reason, on_error=self.node.on_error)
+            return [], list(beyond)
 
 
 class _Unheard:
@@ -115,8 +102,22 @@ class _Unheard:
         return
 
 
-def _too_big(value: Any) -> bool:
-    return isinstance(value, int) and not -_I64 <= value < _I64
+def _beyond(values: Sequence[Any], dtype: Any) -> list[int]:
+    """Return the places of the integers that a column of this type cannot hold."""
+    if dtype == pl.Int64:
+        return [i for i, v in enumerate(values) if isinstance(v, int) and not -_I64 <= v < _I64]
+    if dtype == pl.Float64:
+        return [i for i, v in enumerate(values) if isinstance(v, int) and not -_LARGEST_FLOAT <= v <= _LARGEST_FLOAT]
+    return []
+
+
+def _as_floats(values: Sequence[Any], dtype: Any) -> Sequence[Any]:
+    """Turn integers in a column of floats into floats: polars takes none beyond 128 bits."""
+    return [float(v) if isinstance(v, int) else v for v in values] if dtype == pl.Float64 else values
+
+
+def _shown(value: int) -> str:
+    return str(value) if value.bit_length() < 200 else f"an integer of {value.bit_length()} bits"
 
 
 def _drop(
