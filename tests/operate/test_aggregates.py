@@ -180,6 +180,23 @@ def test_rows_of_one_partial_may_be_of_one_group():
     assert made.gather([one], ["key"], distinct=True) is one
 
 
+@pytest.mark.parametrize("commits", [[], [1]])
+def test_records_of_one_offset_keep_their_order(commits: list[int]):
+    """What a flat_map makes of one record has one time, partition and offset."""
+    made = aggregation(first=first("int"), last=last("int"))
+    found = result(made, run(made, [event(int=1), event(int=2)], commits, commits))
+    assert found["a"] == {"first": 1, "last": 2, "$time": 0}
+    assert run(made, [event(int=1), event(int=2)], commits) == run(made, [event(int=1), event(int=2)])
+
+
+@pytest.mark.parametrize("zeros", [[0.0, -0.0], [-0.0, 0.0]])
+def test_of_two_zeros_the_positive_one_is_kept(zeros: list[float]):
+    made = aggregation(low=min("float"), high=max("float"), median=quantile("float", 0.0))
+    for cuts in ([], [1]):
+        found = result(made, run(made, [event(float=v) for v in zeros], (), cuts))["a"]
+        assert [math.copysign(1, found[name]) for name in ("low", "high", "median")] == [1, 1, 1]
+
+
 def test_grouping_by_several_columns_and_nulls():
     made = aggregation(n=count(), median=quantile("int", 0.5))
     rows = frame(made, [event(int=i) for i in range(4)]).with_columns(

@@ -84,10 +84,14 @@ def test_a_distribution_in_buckets_is_its_ends_and_varints():
 
 def test_registers_turn_dense_past_a_quarter():
     made = aggregation(a=approx_distinct("int", precision=4))
-    _, sparse, dense = fields(made, event())
-    assert (len(sparse) > 0, dense) == (True, b"")
-    _, sparse, dense = fields(made, *[event(int=i) for i in range(40)])
-    assert (sparse, len(dense)) == (b"", 16)
+    filled = {}
+    for end in range(1, 12):
+        events = [event(int=i) for i in range(end)]
+        _, sparse, dense = fields(made, *events)
+        entries = made.load([state(made, *events)])["$s0"][0]
+        assert (len(sparse) > 0, len(dense)) == ((True, 0) if len(entries) <= 4 else (False, 16))
+        filled[len(entries)] = len(dense)
+    assert (filled[4], filled[5]) == (0, 16)
 
 
 def test_nulls_and_wide_integers_take_the_short_form():
@@ -107,6 +111,13 @@ def test_a_row_is_written_the_same_whatever_its_neighbours():
     found = result(made, together)
     assert {k: found[k]["total"] for k in "abcd"} == {"a": 1, "b": 0, "c": 2**63 + 4, "d": -9}
     assert run(made, [*events, *events], commits=[5])["b"] == together["b"]
+
+
+@pytest.mark.parametrize(("total", "size"), [(-(2**63), 19), (2**63 - 1, 19), (-(2**63) - 1, 20), (2**63, 20)])
+def test_the_nine_byte_form_holds_64_bits(total: int, size: int):
+    made = aggregation(total=sum("int"))
+    encoded = state(made, event(int=total // 2), event(int=total - total // 2))
+    assert (len(encoded), result(made, {"a": encoded})["a"]["total"]) == (size, total)
 
 
 def test_more_than_fifteen_fields_are_written_too():
@@ -162,7 +173,7 @@ def test_steps_and_zigzag_undo(rows: list[list[int]]):
     assert ragged.to_series("a").to_list() == rows
 
 
-INTS = st.integers(-(2**63), 2**63 - 1)
+INTS = st.integers(-(2**63), 2**63 - 1) | st.sampled_from([-(2**63), 2**63 - 1])
 
 
 @unhurried(60)
@@ -180,5 +191,7 @@ def test_the_codec_reads_what_it_wrote(rows: list[tuple[int, int | None, float |
     assert back["t"].to_list() == times
     assert back["i"].to_list() == ints
     assert back["f"].equals(columns[2], null_equal=True)
+    even = [i is not None and f is not None and -(2**63) <= i < 2**63 for _, i, f in rows]
+    assert [len(state) == 1 + 3 * 9 for state in states] == even
     one_by_one = [codec.encode([c[i : i + 1] for c in columns])[0] for i in range(len(rows))]
     assert one_by_one == states
