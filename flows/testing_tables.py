@@ -41,7 +41,7 @@ class TableReader:
         for state in self._states:
             if self._table in state.store.tables():
                 entries += list(state.scan(self._table))
-        return self._decoder.rows(sorted(entries))
+        return self._decoder.rows(list(self._decoder.visible(sorted(entries))))
 
     def get(self, key: Any, window: float | None = None) -> Any:
         """Return the row of a key (a tuple where there are several) and window start, None where there is none.

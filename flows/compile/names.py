@@ -5,7 +5,6 @@ from __future__ import annotations
 from dsl.plan.graph import Plan, SubTopology
 from dsl.plan.nodes import AgentNode, AggregateNode, RepartitionNode, TableNode, TopicNode
 from flows.brokers.base import TopicSpec
-from flows.operate.aggregate import OPEN
 
 TAKEN = ".taken"
 """Suffix of the store table that keeps what an agent's unfinished `take` holds."""
@@ -31,11 +30,7 @@ def store_tables(plan: Plan, part: SubTopology) -> dict[str, str]:
     found: dict[str, str] = {}
     for step in part.steps:
         node = plan.nodes.get(step)
-        if isinstance(node, AggregateNode):
-            found[node.table] = node.table
-            if node.window is not None and node.window.emit == "close":
-                found[node.table + OPEN] = node.table
-        elif isinstance(node, TableNode):
+        if isinstance(node, AggregateNode) or isinstance(node, TableNode):
             found[node.table] = node.table
         elif isinstance(node, AgentNode):
             found[node.id + TAKEN] = node.id

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -16,6 +16,7 @@ from flows.operate.aggregates import Aggregation
 from flows.query.base import Row, TableInfo
 from flows.query.columns import column
 from flows.query.rows import Entry
+from flows.state.base import OPEN
 from flows.state.keys import KeyCodec
 
 START, END = "window_start", "window_end"
@@ -33,9 +34,11 @@ class TableDecoder:
         self.info = _info(plan, node)
         self._schema = node.schema
         self._size: int | None = None
+        self._waits = False
         self._results: Callable[[Sequence[bytes]], pl.DataFrame] | None = None
         if isinstance(node, AggregateNode):
             self._size = None if node.window is None else node.window.size
+            self._waits = node.window is not None and node.window.emit == "close"
             self._codec = KeyCodec((object,) * len(node.keys), windowed=node.window is not None)
             self._results, self._names = Aggregation(node.aggregates).results, [c.name for c in node.aggregates]
         else:
@@ -47,6 +50,17 @@ class TableDecoder:
     def key(self, key: bytes) -> Row:
         """Return the key columns of a row, and its window's bounds in seconds."""
         return {name: values[0] for name, values in self._keys([key]).items()}
+
+    def visible(self, entries: Iterable[Entry]) -> Iterator[Entry]:
+        """Return the entries that readers see.
+
+        The rows of windows that wait for their end are hidden; in a table that no longer waits they are like others.
+        """
+        for key, value in entries:
+            if value[:1] != OPEN:
+                yield key, value
+            elif not self._waits:
+                yield key, value[1:]
 
     def rows(self, entries: Sequence[Entry]) -> list[Row]:
         """Return the rows of entries, in their order."""

@@ -10,12 +10,10 @@ import polars as pl
 from dsl.window import Window
 from flows.operate.base import NO_TIME, OFFSET, PARTITION, TIME, WATERMARK, WINDOW, Batch
 from flows.operate.windows import PANE, WindowAssigner
+from flows.state.base import OPEN
 
 BEGINNING = -(1 << 62)
 """Before all event times, in microseconds."""
-
-OPEN = ".open"
-"""Suffix of the store table that holds the windows of an `emit="close"` table until they close."""
 
 
 class KeyEncoder(Protocol):
@@ -95,6 +93,8 @@ class AggregateStep:
         self._closed: int | None = None
         self._expired: int | None = None
         self.floor = NO_TIME
+        # A table that once waited for the end of its windows may be declared otherwise today.
+        self._may_be_open = window is not None
 
     def process(self, frame: pl.DataFrame, batch: Batch) -> None:
         """Sum up a batch's rows by key and window."""
@@ -131,9 +131,8 @@ class AggregateStep:
         `floor` is how far silence has moved time: it closes windows of `emit="close"` tables, and records that come
         for them afterwards are late.
         """
-        table = self.table + OPEN if self.emits_on_close else self.table
         if self._partials:
-            self._merge(table)
+            self._merge()
         if self.emits_on_close:
             self._close(max(watermark, self.floor))
         if self.window is not None and self.window.retention is not None:
@@ -144,42 +143,49 @@ class AggregateStep:
         """Tell whether windows wait for their end before readers see them."""
         return self.window is not None and self.window.emit == "close"
 
-    def _merge(self, table: str) -> None:
+    def _merge(self) -> None:
         gathered = self._accumulators.gather(self._partials, self._by)
         self._partials, self._waiting = [], 0
         windows = gathered[WINDOW].to_list() if self.window else None
         keys = self._encoder.encode_columns([gathered[k].to_list() for k in self._keys], windows)
-        states = self._accumulators.merge(self._state.get_many(table, keys), gathered)
-        self._state.stage(table, keys, states)
-        if table == self.table:
+        stored = self._state.get_many(self.table, keys)
+        if self._may_be_open:
+            stored = [s[1:] if s is not None and s[:1] == OPEN else s for s in stored]
+        states = self._accumulators.merge(stored, gathered)
+        if self.emits_on_close:
+            self._state.stage(self.table, keys, [OPEN + state for state in states])
+        else:
+            self._state.stage(self.table, keys, states)
             self._changed(keys, states)
 
     def _close(self, watermark: int) -> None:
-        """Move the windows that can no longer change to the table that readers see."""
-        assert self.window is not None
-        bound = watermark - self.window.size - self.window.grace + 1
-        if self._closed is not None and bound <= self._closed:
+        """Show the windows that can no longer change to readers."""
+        bound = self._bound(watermark)
+        if bound <= (self._closed or BEGINNING):
             return
-        if bound <= BEGINNING:
-            return
-        start, end = self._encoder.window_range(BEGINNING, bound)
-        rows = list(self._state.scan(self.table + OPEN, start, end, uncommitted=True))
+        rows = list(self._open_rows(bound))
         self._closed = bound
         if rows:
-            keys, states = [k for k, _ in rows], [v for _, v in rows]
-            self._state.stage(self.table + OPEN, keys, [None] * len(keys))
+            keys, states = [k for k, _ in rows], [v[1:] for _, v in rows]
             self._state.stage(self.table, keys, states)
             self._changed(keys, states)
 
     def would_close(self, watermark: int) -> bool:
         """Tell whether a stream time would close a window that is open now."""
-        if not self.emits_on_close or self.window is None:
+        if not self.emits_on_close or self._bound(watermark) <= (self._closed or BEGINNING):
             return False
-        bound = watermark - self.window.size - self.window.grace + 1
-        if bound <= BEGINNING:
-            return False
-        start, end = self._encoder.window_range(BEGINNING, bound)
-        return next(self._state.scan(self.table + OPEN, start, end, uncommitted=True), None) is not None
+        return next(self._open_rows(self._bound(watermark)), None) is not None
+
+    def _bound(self, watermark: int) -> int:
+        """Return the start of the first window that a stream time leaves open."""
+        assert self.window is not None
+        return watermark - self.window.size - self.window.grace + 1
+
+    def _open_rows(self, bound: int) -> Iterator[tuple[bytes, bytes]]:
+        """Iterate over the rows that wait in windows that start before `bound`; below the last bound there are none."""
+        start, end = self._encoder.window_range(self._closed or BEGINNING, bound)
+        rows = self._state.scan(self.table, start, end, uncommitted=True)
+        return ((key, value) for key, value in rows if value[:1] == OPEN)
 
     def _expire(self, window: Window, retention: int, watermark: int) -> None:
         """Remove the windows past their retention, with a tombstone each."""

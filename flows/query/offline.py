@@ -92,7 +92,7 @@ class OfflineTables:
             positions = await self._heads(table, stored, tps, rows)
             # 2
             await self._replay(positions, rows)
-            self._read[table] = sorted(rows.items())
+            self._read[table] = list(stored.decoder.visible(sorted(rows.items())))
         return self._read[table]
 
     async def _heads(

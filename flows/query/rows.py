@@ -27,6 +27,9 @@ class RowDecoder(Protocol):
     def key(self, key: bytes) -> Row:
         """Return the key columns of a row, and its window."""
 
+    def visible(self, entries: Iterable[Entry]) -> Iterator[Entry]:
+        """Return the entries that readers see: not those of windows that wait for their end."""
+
     def rows(self, entries: Sequence[Entry]) -> list[Row]:
         """Return the rows of entries, in their order."""
 

@@ -59,7 +59,8 @@ class LiveTables:
         """Read a table's entries in key order, in a thread."""
         snapshots = [t.state.snapshot() for t in self._holders(table) if t.state is not None]
         try:
-            return await asyncio.to_thread(lambda: read(heapq.merge(*(s.scan(table) for s in snapshots))))
+            entries = heapq.merge(*(s.scan(table) for s in snapshots))
+            return await asyncio.to_thread(lambda: read(self._decoders[table].visible(entries)))
         finally:
             for snapshot in snapshots:
                 snapshot.close()

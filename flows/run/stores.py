@@ -6,12 +6,14 @@ import logging
 import shutil
 from pathlib import Path
 
-from flows.errors import StateCorrupt, StateError
+from flows.errors import StateCorrupt, StateError, StateLocked
 from flows.state.base import Store
 from flows.state.rocks import RocksStore
 from flows.state.rocks_options import RocksResources
 
 log = logging.getLogger("flows.state")
+
+_FOLDERS = 8
 
 
 class Stores:
@@ -22,8 +24,19 @@ class Stores:
         self._resources = RocksResources(cache_bytes, write_buffer_bytes)
 
     def open(self, task_id: str) -> Store:
-        """Open a task's store; raises `StateError` and `StateLocked`."""
-        path = self._folder / task_id
+        """Open a task's store; raises `StateError`.
+
+        Where a stopped process still holds the folder, another beside it serves: the changelogs hold all that is in it.
+        """
+        for attempt in range(_FOLDERS):
+            path = self._folder / (task_id if not attempt else f"{task_id}@{attempt}")
+            try:
+                return self._open(path)
+            except StateLocked as error:
+                log.warning("%s; trying another folder beside it", error)
+        raise StateLocked(f"{_FOLDERS} folders for task {task_id} in {self._folder} are held by other processes")
+
+    def _open(self, path: Path) -> Store:
         try:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:

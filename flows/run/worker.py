@@ -163,7 +163,7 @@ class Worker:
             log.info("holds %d of %d tasks", len(wanted), len(self._all_tasks))
             await self._let_go(env, membership, set(self._runs) - wanted)
             for task_id in sorted(wanted - set(self._runs)):
-                self._runs[task_id] = asyncio.create_task(self._run_task(env, task_id), name=task_id)
+                self._runs[task_id] = asyncio.create_task(self._run_task(env, membership, task_id), name=task_id)
             self.state = "running"
 
     async def _let_go(
@@ -186,9 +186,12 @@ class Worker:
         if task_ids and commit:
             await membership.release(task_ids)
 
-    async def _run_task(self, env: Environment, task_id: str) -> None:
-        """Run a task until it is let go; what goes wrong at the broker is recovered from, the rest stops the worker."""
-        while task_id not in self._ending:
+    async def _run_task(self, env: Environment, membership: Membership, task_id: str) -> None:
+        """Run a task until it is let go; what goes wrong at the broker is recovered from, the rest stops the worker.
+
+        Before each start the group confirms that the task is still this worker's: a late start would fence its holder.
+        """
+        while task_id not in self._ending and await self._still_holds(membership, task_id):
             try:
                 if task_id in self._source_nodes:
                     await self._run_source(env, self._source_nodes[task_id])
@@ -200,7 +203,7 @@ class Worker:
                 return
             except Fenced as error:
                 log.warning("task %s was taken over by another worker: %s", task_id, error)
-                return
+                await asyncio.sleep(_PAUSE)
             except (OutcomeUnknown, BrokerUnavailable) as error:
                 log.warning("task %s starts again from what is committed: %s", task_id, error)
                 self.metrics.trouble(f"task {task_id}: {error}")
@@ -212,6 +215,9 @@ class Worker:
                 log.exception("task %s failed", task_id)
                 self._fail(error)
                 return
+
+    async def _still_holds(self, membership: Membership, task_id: str) -> bool:
+        return any(m.id == self.id and task_id in m.tasks for m in await membership.members())
 
     async def _run_partition(self, env: Environment, task_id: str) -> None:
         part, partition = self._parts[task_id]

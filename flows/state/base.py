@@ -11,6 +11,9 @@ from typing import Protocol
 
 import msgspec
 
+OPEN = b"\xc1"
+"""First byte of values that readers do not see yet: those of windows that wait for their end. Never used by msgpack."""
+
 Rows = Iterator[tuple[bytes, bytes]]
 
 
