@@ -3,7 +3,7 @@
 * ```` ```python ````: in a module of its own, with a temporary working folder; with `>>>`, as a doctest.
 * ```` ```console ````: `$ command`, and below it what it prints, where that is given; `...` stands for any lines.
 * ```` ```toml ````: read as a `pyproject.toml`, whose settings must be right.
-* `file=flow.py`: the block is also written to the working folder.
+* `file=flow.py`: the block is also written to the working folder, one that continues another at the end of the file.
 * `continued`: in the module and folder of the block before.
 * `demo`: the commands of the demo, which have a test of their own.
 

@@ -34,7 +34,8 @@ def run_group(group: Group, folder: Path, drive: Callable[..., Any], monkeypatch
     with contextlib.chdir(folder):
         for block in group.blocks:
             if block.file is not None:
-                (folder / block.file).write_text(block.text, "utf-8")
+                with (folder / block.file).open("a" if "continued" in block.marks else "w", encoding="utf-8") as file:
+                    file.write(block.text)
             if block.language == "console":
                 run_console(block, folder)
             elif block.language == "toml":
