@@ -30,7 +30,7 @@ def store_tables(plan: Plan, part: SubTopology) -> dict[str, str]:
     found: dict[str, str] = {}
     for step in part.steps:
         node = plan.nodes.get(step)
-        if isinstance(node, AggregateNode) or isinstance(node, TableNode):
+        if isinstance(node, AggregateNode | TableNode):
             found[node.table] = node.table
         elif isinstance(node, AgentNode):
             found[node.id + TAKEN] = node.id

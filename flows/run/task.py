@@ -44,6 +44,7 @@ class Task:
         self.metrics = env.metrics.task(self.id)
         self.positions: dict[TopicPartition, int] = {}
         self.at_end = False
+        self.fetched = 0
         self.ready = False
         self.state: TaskState | None = None
         self.pipeline: Pipeline | None = None
@@ -149,6 +150,7 @@ class Task:
         if fetched:
             self.metrics.seconds["fetch"] += perf_counter() - begun
         self.at_end = not fetched and not self._order.blocked
+        self.fetched = sum(map(len, fetched))
         for records in fetched:
             self._silence[records.tp].broken()
             rest: Records | None = records

@@ -7,6 +7,7 @@ import logging
 import os
 import socket
 from collections.abc import Coroutine
+from time import perf_counter
 from typing import Any
 from uuid import uuid4
 
@@ -39,6 +40,8 @@ log = logging.getLogger("flows.worker")
 
 _PURGE_EVERY = 1.0
 _PAUSE = 0.5
+_FULL = 2_000
+_LINGER = 0.02
 
 
 class Worker:
@@ -228,8 +231,12 @@ class Worker:
             self._progress.restored(task_id)
             self.ready = all(t in self.tasks and self.tasks[t].ready for t in self._runs if t in self._parts)
             while task_id not in self._ending:
-                await task.step(task.next_due())
+                begun = perf_counter()
+                moved = await task.step(task.next_due())
                 await task.tick()
+                if moved and task.fetched < _FULL:
+                    # The more a small batch cost, the longer the next may gather; an idle task takes a record at once.
+                    await asyncio.sleep(min(perf_counter() - begun, _LINGER))
             finished = True
         finally:
             try:
