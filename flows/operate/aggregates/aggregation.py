@@ -8,6 +8,8 @@ largest event time) and the gathered columns of the cells, whose names begin wit
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import repeat
+from operator import is_, itemgetter
 
 import numpy as np
 import polars as pl
@@ -67,15 +69,15 @@ class Aggregation:
 
     def merge(self, stored: Sequence[bytes | None], gathered: pl.DataFrame) -> list[bytes]:
         """Return the new states: `stored[i]`, None where there is none, with row i of `gathered` added."""
-        old = [state for state in stored if state is not None]
+        old = list(filter(None, stored))  # no state is empty
         if not old:
             return self._codec.encode(self._unload(gathered))
         if len(old) == len(stored):
             return self._meet(old, gathered)
-        known = np.fromiter((state is not None for state in stored), np.bool_, len(stored))
-        met = iter(self._meet(old, gathered.filter(known)))
-        fresh = iter(self._codec.encode(self._unload(gathered.filter(~known))))
-        return [next(fresh if state is None else met) for state in stored]
+        fresh = np.fromiter(map(is_, stored, repeat(None)), np.bool_, len(stored))
+        states = self._meet(old, gathered.filter(~fresh)) + self._codec.encode(self._unload(gathered.filter(fresh)))
+        places = np.where(fresh, len(old) + np.cumsum(fresh), np.cumsum(~fresh)) - 1
+        return list(itemgetter(*places.tolist())(states))
 
     def combine(self, first: bytes, second: bytes) -> bytes:
         """Return the state of two groups' records together, those of `first` having come first."""
