@@ -37,13 +37,14 @@ class RocksResources:
         options.create_missing_column_families(True)
         options.set_block_based_table_factory(self._blocks())
         options.set_write_buffer_manager(self.write_buffers)
-        options.set_write_buffer_size(max(MIB, min(32 * MIB, write_buffer_bytes // 4)))
+        # Small beside the budget: a store that has fallen silent keeps its last memtables.
+        options.set_write_buffer_size(max(MIB, min(16 * MIB, write_buffer_bytes // 4)))
         options.set_compression_type(DBCompressionType.lz4())
         # A table that is rarely written would otherwise hold back the logs of all others.
         options.set_max_total_wal_size(max(4 * MIB, write_buffer_bytes))
-        # Most look-ups are of keys that do not exist yet: a memtable can say so by its own bloom filter.
-        options.set_memtable_whole_key_filtering(True)
-        options.set_memtable_prefix_bloom_ratio(0.05)
+        # A memtable takes whole blocks: with the default of 1 MB (and a bloom filter, made at once) some dozens of
+        # nearly empty tables would fill the budget, and every write would flush a memtable of a few rows.
+        options.set_arena_block_size(64 << 10)
         options.set_max_background_jobs(2)
         options.set_keep_log_file_num(2)
         options.set_max_log_file_size(MIB)

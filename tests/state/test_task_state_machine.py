@@ -295,4 +295,4 @@ def _test_case(machine: type[RuleBasedStateMachine], examples: int) -> Any:
 
 
 TestTaskStateOverMemory = _test_case(TaskStateMachine, 100)
-TestTaskStateOverRocks = _test_case(RocksTaskStateMachine, 25)
+TestTaskStateOverRocks = _test_case(RocksTaskStateMachine, 15)
