@@ -102,7 +102,8 @@ class DictTableState:
         """Encode a key, checking its type; raises `AgentError`."""
         found = self.bytes_of.get(key)
         if found is None:
-            encoded = self._codec.encode(key if key.__class__ is self._key_class else self._proper_key(key))
+            plain = key.__class__ is self._key_class and key == key
+            encoded = self._codec.encode(key if plain else self._proper_key(key))
             if len(encoded) > MAX_KEY:
                 raise AgentError(f"table {self.name!r}: a key of {len(encoded)} bytes, more than {MAX_KEY}")
             found = self.bytes_of[key] = encoded
@@ -111,7 +112,7 @@ class DictTableState:
     def _proper_key(self, key: Any) -> Any:
         """Accept what equals a key of the declared type, since the cache does too: 1.0 or True where keys are int."""
         declared = self._key_class
-        if isinstance(key, declared):
+        if isinstance(key, declared) and key == key:
             return key
         is_number = isinstance(key, int | float) and math.isfinite(key)
         if declared in (int, float, bool) and is_number and declared(key) == key:
@@ -193,7 +194,7 @@ class DictTableState:
         """Stage what changed since the last commit (step 2 of the commit)."""
         if not self.dirty:
             return
-        keys = [self.bytes_of[k] for k in self.dirty]
+        keys = [self.key_bytes(k) for k in self.dirty]
         cache, tracked, encode = self.cache, self.tracked, self._encode
         values = [None if (v := cache[k]) is GONE else tracked.get(k) or encode(v) for k in self.dirty]
         self._rows.stage(self.name, keys, values)
