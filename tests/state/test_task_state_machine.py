@@ -243,6 +243,8 @@ class TaskStateMachine(RuleBasedStateMachine):
                 for table, rows in model.items():
                     found = self.state.get_many(table, ALL_KEYS, uncommitted=uncommitted)
                     assert found == [rows.get(key) for key in ALL_KEYS]
+                    if uncommitted:
+                        assert found == [self.state.get_uncommitted(table, key) for key in ALL_KEYS]
                     for reverse in (False, True):
                         scan = self.state.scan(table, reverse=reverse, uncommitted=uncommitted)
                         assert list(scan) == sorted(rows.items(), reverse=reverse)
