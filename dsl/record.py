@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 
-class Record(msgspec.Struct, frozen=True):
+class Record(msgspec.Struct, frozen=True, gc=False):
     """Declare the fields of a topic's values; decoded strictly, frozen because one decode serves all readers.
 
     >>> class Departure(Record):
@@ -14,5 +14,6 @@ class Record(msgspec.Struct, frozen=True):
     >>> msgspec.json.decode(b'{"carrier": "UA"}', type=Departure)
     Departure(carrier='UA', delay=None)
 
-    To change a field make a new one: `msgspec.structs.replace(departure, delay=0.0)`.
+    Records are data, never part of a cycle, and so are left out of Python's cycle collector: millions of them cost it
+    nothing. To change a field make a new one: `msgspec.structs.replace(departure, delay=0.0)`.
     """

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import dsl
-from flows.testing import Driver
+
+if TYPE_CHECKING:
+    from flows.testing import Driver
 
 
 class App(dsl.App):
@@ -24,4 +28,6 @@ class App(dsl.App):
         ...     t.table(seen).rows()
         [{'key': 'a', 'value': 1}]
         """
+        from flows.testing import Driver  # brings the whole engine, which the command line need not wait for
+
         return Driver(self, now=now)

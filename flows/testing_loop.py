@@ -68,9 +68,7 @@ class ManualLoop(asyncio.SelectorEventLoop):
         """Run until all that is left waits for the clock, or for what will never come."""
         self._quiet.next_timer = None
         # Inside a running loop (an async test) this one needs a thread; the caller waits, so nothing runs at once.
-        try:
-            asyncio.get_running_loop()
-        except RuntimeError:
+        if not _inside_a_loop():
             self.run_forever()
             return
         thread = threading.Thread(target=self.run_forever, name="flows-test-loop")
@@ -86,3 +84,11 @@ class ManualLoop(asyncio.SelectorEventLoop):
         task = self.create_task(work)
         self.run_until_quiet()
         return task
+
+
+def _inside_a_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True

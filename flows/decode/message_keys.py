@@ -33,7 +33,7 @@ class KeyClaim:
     """Check that each record's key is the encoding of the declared key field.
 
     A differing record is refused; when the first hundred of a partition differ, the producer cannot be keyed by the
-    field at all, and the task stops with the way out.
+    field at all, and the task stops with the way out. It is counted in record order, so that no batch decides.
     """
 
     def __init__(self, topic: str, field: str, on_error: str) -> None:
@@ -49,7 +49,7 @@ class KeyClaim:
             self._proved = self._proved or bool(expected)
             return []
         wrong = [i for i, (want, got) in enumerate(zip(expected, records.keys, strict=True)) if want != got]
-        self._judge(len(expected), wrong)
+        self._judge(next((n for n, i in enumerate(wrong) if n != i), len(wrong)), len(wrong) < len(expected))
         for i in wrong:
             dead.refuse(self._topic, records, i, self._reason(records.keys[i], expected[i]), on_error=self._on_error)
         return wrong
@@ -57,13 +57,14 @@ class KeyClaim:
     def _reason(self, got: bytes | None, want: bytes | None) -> str:
         return f"message key {got!r} is not the declared key field {self._field!r}, {want!r}"
 
-    def _judge(self, total: int, wrong: list[int]) -> None:
-        if self._proved or len(wrong) < total:
-            self._proved = True
+    def _judge(self, first_wrong: int, some_right: bool) -> None:
+        """Learn how many records at the start of a batch were wrong, and whether a right one followed."""
+        if self._proved:
             return
-        self._streak += total
+        self._streak += first_wrong
         if self._streak >= _STREAK:
             raise FlowsError(
-                f"topic {self._topic!r}: none of {self._streak} records is keyed by the declared key={self._field!r}",
+                f"topic {self._topic!r}: none of {_STREAK} records is keyed by the declared key={self._field!r}",
                 fix="declare no key (group_by then repartitions), or key the producer by this field",
             )
+        self._proved = some_right

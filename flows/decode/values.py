@@ -26,7 +26,7 @@ class ValueDecoder:
         decode = self._decode
         try:
             return records, [decode(v) for v in records.values]  # type: ignore[arg-type]
-        except (msgspec.MsgspecError, UnicodeDecodeError, TypeError, RecursionError):
+        except Exception:  # noqa: BLE001  (a Record's __post_init__ may raise anything)
             return self._one_by_one(records, dead)
 
     def _one_by_one(self, records: Records, dead: DeadLetters) -> tuple[Records, Sequence[Any]]:
@@ -45,7 +45,7 @@ class ValueDecoder:
                     objects.append(self._decode(value))
                     good.append(i)
                     continue
-                except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+                except Exception as error:  # noqa: BLE001  (as above)
                     reason = f"not a valid {self._expected}: {error}"
             dead.refuse(self._node.id, records, i, reason, on_error=self._node.on_error)
         return records.take(good), objects

@@ -34,7 +34,7 @@ class Accumulators(Protocol):
 
     def partial(self, frame: pl.DataFrame, by: list[str]) -> pl.DataFrame: ...
 
-    def gather(self, partials: list[pl.DataFrame], by: list[str]) -> pl.DataFrame: ...
+    def gather(self, partials: list[pl.DataFrame], by: list[str], *, distinct: bool) -> pl.DataFrame: ...
 
     def merge(self, stored: Sequence[bytes | None], gathered: pl.DataFrame) -> list[bytes]: ...
 
@@ -92,6 +92,8 @@ class AggregateStep:
         self._waiting = 0
         self._closed: int | None = None
         self._expired: int | None = None
+        # Panes of a hopping window give several partial rows a group, everything else one.
+        self._distinct = window is None or window.is_tumbling
         self.floor = NO_TIME
         # A table that once waited for the end of its windows may be declared otherwise today.
         self._may_be_open = window is not None
@@ -144,7 +146,7 @@ class AggregateStep:
         return self.window is not None and self.window.emit == "close"
 
     def _merge(self) -> None:
-        gathered = self._accumulators.gather(self._partials, self._by)
+        gathered = self._accumulators.gather(self._partials, self._by, distinct=self._distinct)
         self._partials, self._waiting = [], 0
         windows = gathered[WINDOW].to_list() if self.window else None
         keys = self._encoder.encode_columns([gathered[k].to_list() for k in self._keys], windows)

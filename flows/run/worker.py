@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import os
 import socket
@@ -62,6 +63,7 @@ class Worker:
         self._ending: set[str] = set()
         self._stopping = asyncio.Event()
         self._failure: BaseException | None = None
+        self._plan_written = False
         self._parts = {t: (part, p) for part in self.plan.subtopologies for p, t in enumerate(part.task_ids())}
         self._source_nodes = {source_task_id(n.id): n for n in self.plan.of_type(SourceNode)}
         self._timer_nodes = {timer_task_id(n.id): n for n in self.plan.of_type(TimerNode) if not n.tables}
@@ -229,6 +231,7 @@ class Worker:
         try:
             await task.start()
             self._progress.restored(task_id)
+            self._write_plan()
             self.ready = all(t in self.tasks and self.tasks[t].ready for t in self._runs if t in self._parts)
             while task_id not in self._ending:
                 begun = perf_counter()
@@ -273,12 +276,26 @@ class Worker:
         data = self.settings.data
         try:
             data.mkdir(parents=True, exist_ok=True)
-            (data / "plan.json").write_text(explain_json(self.plan), "utf-8")
+            if not os.access(data, os.W_OK | os.X_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         except OSError as error:
             raise StateError(
                 f"data folder {data} cannot be used: {error.strerror}",
                 fix="choose another with --data, or mend its rights",
             ) from error
+
+    def _write_plan(self) -> None:
+        """Leave the plan beside the data, for readers without the module: once a task found its state compatible."""
+        path, draft = self.settings.data / "plan.json", self.settings.data / f".plan.json.{os.getpid()}"
+        if self._plan_written:
+            return
+        try:
+            draft.write_text(explain_json(self.plan), "utf-8")
+            draft.replace(path)
+        except OSError as error:
+            self.metrics.trouble(f"{path} cannot be written: {error.strerror}")
+            return
+        self._plan_written = True
 
     def _environment(self, broker: Any) -> Environment:
         settings = self.settings

@@ -59,7 +59,10 @@ class TaskState:
 
     def get_uncommitted(self, table: str, key: bytes) -> bytes | None:
         """Return one value, staged ones included; what `get_many` does, for callers that come key by key."""
-        for layer in self._layers(table, True):
+        for generation in (self._staged, self._active, self._flushing):
+            layer = None if generation is None else generation.tables.get(table)
+            if layer is None:
+                continue
             found: Any = layer.rows.rows.get(key, MISSING)
             if found is not MISSING:
                 value: bytes | None = found

@@ -77,6 +77,9 @@ class QueryResult(Protocol):
     @property
     def rows(self) -> Sequence[Sequence[Any]]: ...
 
+    @property
+    def truncated(self) -> bool: ...
+
 
 Query = Callable[[str], Awaitable[QueryResult]]
 
