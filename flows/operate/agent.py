@@ -13,7 +13,7 @@ import msgspec
 
 from dsl.context import TableAccess, current
 from flows.brokers.base import Headers
-from flows.errors import AgentError, FlowsError, RecordTooLarge
+from flows.errors import AgentError, BrokerError, RecordTooLarge, StateError
 from flows.operate.agent_input import AgentInput, Event, as_records
 from flows.operate.agent_stream import AgentStream
 from flows.operate.base import Batch, DeadLetters
@@ -190,12 +190,13 @@ class AgentInstance:
         self.outputs.clear()
         held, taken = self.input.held(), self.input.in_hand > 0
         self.input.take_back()
+        if isinstance(error, StateError | BrokerError) and not isinstance(error, RecordTooLarge):
+            raise error  # not the agent's: the task recovers
         self.failures += 1
         if self.failures <= self._spec.retries:
             await self._spec.backoff(self.failures)
             return
-        is_ours = isinstance(error, FlowsError) and not isinstance(error, AgentError | RecordTooLarge)
-        if not held or is_ours:
+        if not held:
             raise AgentError(f"agent {self.name!r} fails: {type(error).__name__}: {error}") from error
         reason = f"{type(error).__name__}: {error} ({self.failures} attempts)"
         for event in held:

@@ -11,7 +11,7 @@ import msgspec
 from dsl.plan.fingerprint import describe
 from flows.brokers.base import Committed, Outgoing, Producer, TopicPartition, Transaction
 from flows.compile.names import changelog
-from flows.compile.pipeline import Pipeline
+from flows.compile.pipeline import Changes, Pipeline
 from flows.errors import BrokerUnavailable
 from flows.operate.base import NO_TIME
 from flows.query.base import Change
@@ -90,6 +90,8 @@ class Committer:
             metrics.begin()
             env.probe("commit 4")
             # 5
+            if self._fingerprints:
+                self._state.store.set_metadata(self._fingerprints.items())
             self._state.promote({table: ends[tp] for table, tp in changelogs.items()})
             self._committed.update(transaction.offsets)
             self._fingerprints.clear()
@@ -137,9 +139,9 @@ class Committer:
                 self._env.metrics.trouble(f"task {self._task_id}: {error}")
                 await asyncio.sleep(min(_RETRY[0] * 2**attempt, _RETRY[1]))
 
-    def _publish(self, changes: dict[str, dict[bytes, bytes | None]]) -> None:
-        for table, rows in changes.items():
-            if self._env.hub.wanted(table):
+    def _publish(self, changes: Changes) -> None:
+        for table, rounds in changes.items():
+            for rows in rounds if self._env.hub.wanted(table) else ():
                 decoder = self._env.decoders[table]
                 live = [(k, v) for k, v in rows.items() if v is not None]
                 found = dict(zip((k for k, _ in live), decoder.rows(live), strict=True))
@@ -152,5 +154,6 @@ class Committer:
 
 
 def _time(state: bytes | None) -> float | None:
-    """Return the largest event time of an aggregate state, in seconds: the first element of its array."""
-    return None if state is None else float(_array(state)[0]) / 1_000_000
+    """Return the largest event time of an aggregate state, in seconds: the first element of its array, if any."""
+    time = None if state is None else _array(state)[0]
+    return None if time is None or time == NO_TIME else float(time) / 1_000_000

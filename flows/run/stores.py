@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-import shutil
 from pathlib import Path
 
 from flows.errors import StateCorrupt, StateError, StateLocked
 from flows.state.base import Store
 from flows.state.rocks import RocksStore
+from flows.state.rocks_open import destroy_store
 from flows.state.rocks_options import RocksResources
 
 log = logging.getLogger("flows.state")
@@ -22,6 +22,7 @@ class Stores:
     def __init__(self, folder: Path, cache_bytes: int, write_buffer_bytes: int) -> None:
         self._folder = folder
         self._resources = RocksResources(cache_bytes, write_buffer_bytes)
+        self._open_at: dict[str, Path] = {}
 
     def open(self, task_id: str) -> Store:
         """Open a task's store; raises `StateError`.
@@ -31,12 +32,12 @@ class Stores:
         for attempt in range(_FOLDERS):
             path = self._folder / (task_id if not attempt else f"{task_id}@{attempt}")
             try:
-                return self._open(path)
+                return self._open(task_id, path)
             except StateLocked as error:
                 log.warning("%s; trying another folder beside it", error)
         raise StateLocked(f"{_FOLDERS} folders for task {task_id} in {self._folder} are held by other processes")
 
-    def _open(self, path: Path) -> Store:
+    def _open(self, task_id: str, path: Path) -> Store:
         try:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -45,8 +46,16 @@ class Stores:
                 fix="choose another with --data, or mend its rights",
             ) from error
         try:
-            return RocksStore(path, self._resources)
+            store = RocksStore(path, self._resources)
         except StateCorrupt as error:
             log.warning("%s; it is rebuilt from its changelogs", error)
-            shutil.rmtree(path)
-            return RocksStore(path, self._resources)
+            destroy_store(path, self._resources.options)
+            store = RocksStore(path, self._resources)
+        self._open_at[task_id] = path
+        return store
+
+    def discard(self, task_id: str) -> None:
+        """Delete a task's closed store, so that the next `open` begins with an empty one."""
+        path = self._open_at.pop(task_id, None)
+        if path is not None:
+            destroy_store(path, self._resources.options)

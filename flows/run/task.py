@@ -15,10 +15,11 @@ from flows.compile.context import TaskContext
 from flows.compile.names import changelog, store_tables
 from flows.compile.pipeline import Pipeline
 from flows.compile.task import compile_task
-from flows.errors import IncompatibleState, StateError
+from flows.errors import IncompatibleState
 from flows.operate.base import NO_TIME
 from flows.run.commit import Committer
 from flows.run.environment import Environment
+from flows.run.flushing import Flusher
 from flows.run.idle import Silence
 from flows.run.inputs import InputOrder
 from flows.run.taken import TakenRows
@@ -28,8 +29,6 @@ from flows.state.restore import restore
 from flows.state.task_state import TaskState
 
 log = logging.getLogger("flows.task")
-
-_FLUSH_RETRY = 1.0
 
 
 class Task:
@@ -53,8 +52,6 @@ class Task:
         self._silence: dict[TopicPartition, Silence] = {}
         self._uncommitted_since: float | None = None
         self._chunk = env.chunk
-        self._flushing: asyncio.Task[None] | None = None
-        self._flush_failed_at: float | None = None
         self.hold_commits = False
 
     async def start(self) -> None:
@@ -82,6 +79,7 @@ class Task:
         for table in tables:
             store.create_table(table)
         self.state = TaskState(store)
+        self._flusher = Flusher(self.id, self.state, env.metrics)
         env.probe("start 3")
         # 4
         changelogs = {t: TopicPartition(changelog(env.plan.app, t), self.partition) for t in tables}
@@ -201,33 +199,17 @@ class Task:
                 changed = silence.observe(now) or changed
         if changed or len(pipeline.outbox) or pipeline.waiting or self._taken.stale:
             await self.commit()
+        self._flusher.check(now)
 
     async def commit(self) -> None:
         """Commit all that is processed, then bring the state's cache to the store when that is due."""
         assert self.state is not None
         await self._committer.commit(self.positions)
         self._uncommitted_since = None
-        if self.state.needs_flush(self.env.clock.monotonic()):
-            self._flush_in_background()
-        if self.state.full() and self._flushing is not None:
-            await asyncio.wait([self._flushing])
+        now = self.env.clock.monotonic()
+        self._flusher.check(now)
+        await self._flusher.hold_back(now)
         await asyncio.sleep(0)
-
-    def _flush_in_background(self) -> None:
-        now = perf_counter()
-        waiting = self._flush_failed_at is not None and now - self._flush_failed_at < _FLUSH_RETRY
-        if self.state is not None and not waiting and (self._flushing is None or self._flushing.done()):
-            self._flushing = asyncio.create_task(self._flush(self.state), name=f"flush {self.id}")
-
-    async def _flush(self, state: TaskState) -> None:
-        try:
-            await state.flush()
-            self._flush_failed_at = None
-        except StateError as error:
-            # Nothing is lost: the rows stay in the cache and in the changelog, and the next flush tries again.
-            self._flush_failed_at = perf_counter()
-            self.env.metrics.trouble(f"task {self.id}: {error}")
-            log.warning("task %s cannot write its state, tries again: %s", self.id, error)
 
     def next_due(self, at_most: float = 0.5) -> float:
         """Return the seconds until `tick` has something to do."""
@@ -251,9 +233,8 @@ class Task:
         self.ready = False
         if self.pipeline is not None:
             await self.pipeline.stop()
-        if self._flushing is not None:
-            await asyncio.gather(self._flushing, return_exceptions=True)
         if self.state is not None:
+            await self._flusher.end()
             state, self.state = self.state, None
             await state.close(flush=False)
         if self._reader is not None:
@@ -262,13 +243,12 @@ class Task:
     async def _close(self) -> None:
         if self.pipeline is not None:
             await self.pipeline.stop()
-        if self._flushing is not None:
-            await asyncio.gather(self._flushing, return_exceptions=True)
         if self._reader is not None:
             await self._reader.close()
         if self._producer is not None:
             await self._producer.close()
         if self.state is not None:
+            await self._flusher.end()
             state, self.state = self.state, None
             await state.close()
 

@@ -21,7 +21,7 @@ from flows.brokers.registry import open_broker
 from flows.clock import Clock, SystemClock
 from flows.compile.names import topic_specs
 from flows.compile.tables import table_decoders
-from flows.errors import BrokerUnavailable, Fenced, FlowsError, OutcomeUnknown, StateError
+from flows.errors import BrokerUnavailable, Fenced, FlowsError, OutcomeUnknown, StateCorrupt, StateError
 from flows.metrics import WorkerMetrics
 from flows.query.live import ChangeHub
 from flows.query.sql import Result, run_sql
@@ -213,6 +213,10 @@ class Worker:
                 log.warning("task %s starts again from what is committed: %s", task_id, error)
                 self.metrics.trouble(f"task {task_id}: {error}")
                 await asyncio.sleep(_PAUSE)
+            except StateCorrupt as error:
+                log.warning("task %s rebuilds its state from the changelogs: %s", task_id, error)
+                self.metrics.trouble(f"task {task_id}: {error}")
+                await asyncio.to_thread(self._stores.discard, task_id)
             except FlowsError as error:
                 self._fail(error)
                 return
@@ -301,7 +305,7 @@ class Worker:
         settings = self.settings
         self._hub = ChangeHub()
         self._progress = Progress(settings)
-        stores = Stores(settings.state, settings.cache_bytes, settings.write_buffer_bytes)
+        self._stores = Stores(settings.state, settings.cache_bytes, settings.write_buffer_bytes)
         return Environment(
             plan=self.plan,
             broker=broker,
@@ -309,7 +313,7 @@ class Worker:
             metrics=self.metrics,
             hub=self._hub,
             decoders=table_decoders(self.plan),
-            open_store=stores.open,
+            open_store=self._stores.open,
             progress=self._progress.restore,
             backoff=_back_off,
             commit_interval=settings.commit_interval,
