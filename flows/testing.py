@@ -164,7 +164,9 @@ class Driver:
 
     def dead_letters(self) -> list[DeadLetter]:
         """Return all records that were refused, with the reason and the origin."""
-        return [DeadLetter.of(r) for r in self._reader(dead_letters(self._plan.app)).all()]
+        found = [DeadLetter.of(r) for r in self._reader(dead_letters(self._plan.app)).all()]
+        taps = {f"{topic}.to" for topic in self._taps.values()}
+        return [letter for letter in found if letter.step not in taps]
 
     def crash(self) -> None:
         """Lose all that is not committed, as a killed worker does, and recover."""

@@ -21,7 +21,8 @@ from flows.route.repartition import RepartitionWriter
 from flows.source.base import Source
 
 Work = tuple[AgentRunner, Sequence[Any], Sequence[int], Batch]
-Changes = dict[str, dict[bytes, bytes | None]]
+Changes = dict[str, list[dict[bytes, bytes | None]]]
+"""The changed rows of a commit by table, in rounds: a key that changes twice (closed, then expired) is in two."""
 
 
 class Branch(msgspec.Struct, kw_only=True):
@@ -128,7 +129,12 @@ class Pipeline:
 
     def changed(self, table: str, keys: list[bytes], states: Sequence[bytes | None]) -> None:
         """Learn of the rows that a commit changes."""
-        self.changes.setdefault(table, {}).update(zip(keys, states, strict=True))
+        rounds = self.changes.setdefault(table, [])
+        rows = dict(zip(keys, states, strict=True))
+        if rounds and rounds[-1].keys().isdisjoint(rows):
+            rounds[-1].update(rows)
+        else:
+            rounds.append(rows)
 
     def flush(self) -> None:
         """Bring all memtables into the state's staged rows, and their outputs into the outbox (step 2)."""
@@ -143,9 +149,9 @@ class Pipeline:
         for dict_table in self.dict_tables.values():
             dict_table.flush()
         for name, sinks in self.change_sinks.items():
-            changes = self.changes.get(name, {})
-            for sink in sinks if changes else ():
-                sink(list(changes), list(changes.values()))
+            for rows in self.changes.get(name, ()):
+                for sink in sinks:
+                    sink(list(rows), list(rows.values()))
 
     def take_changes(self) -> Changes:
         """Hand over the rows that the commit changes, for the live view."""

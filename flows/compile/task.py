@@ -21,6 +21,7 @@ from dsl.plan.nodes import (
     TableNode,
     TimerNode,
     TopicNode,
+    inputs_of,
 )
 from dsl.plan.types import Kind, Schema
 from flows.brokers.base import TopicPartition
@@ -31,7 +32,8 @@ from flows.compile.expressions import compile_expr, frame_schema
 from flows.compile.names import dead_letters, late_topic
 from flows.compile.pipeline import Branch, Pipeline
 from flows.compile.tables import TableDecoder
-from flows.decode.message_keys import KeyClaim
+from flows.compile.texts import kept_texts, longest_text
+from flows.decode.message_keys import KeyClaim, encode_message_key
 from flows.decode.times import EventTimes
 from flows.decode.values import ValueDecoder
 from flows.emit.dead_letters import DeadLetterBox
@@ -164,6 +166,7 @@ class TaskCompiler:
     def _repartition(self, node: RepartitionNode) -> FrameStep:
         windowed = any(isinstance(c, AggregateNode) and c.window for c in self.plan.consumers(node.id))
         writer = RepartitionWriter(
+            node.id,
             node.topic,
             node.partitions,
             self.context.partition,
@@ -172,9 +175,16 @@ class TaskCompiler:
             encode_keys=_codec(node.schema, node.keys, windowed=False).encode_columns,
             now_ms=self.context.now_ms,
             outputs=self.outbox,
+            dead=self.dead,
+            max_bytes=self.context.max_record_bytes,
         )
         self.branch.writers.append(writer)
-        return group_step(node.id, node.keys, windowed, self.dead, writer.process)
+        # Refused here rather than behind the internal topic, where the record they came from is out of reach.
+        texts, longest = [], self.context.max_record_bytes
+        for table in (c for c in self.plan.consumers(node.id) if isinstance(c, AggregateNode)):
+            texts = kept_texts(table, node.schema)
+            longest = longest_text(table, longest)
+        return group_step(node.id, node.keys, windowed, self.dead, writer.process, texts, longest)
 
     @lower.register
     def _aggregate(self, node: AggregateNode) -> FrameStep:
@@ -184,6 +194,9 @@ class TaskCompiler:
             late_topic(self.plan.app, node.table),
             self.context.partition,
             tuple(c for c in schema.names if c in needed_columns(self.plan, node.input)),
+            node.keys,
+            self._is_json(node.input),
+            encode_message_key,
             self.outbox,
             self.context.now_ms,
             lambda count: self.context.metrics.late.update({node.table: count}),
@@ -201,14 +214,23 @@ class TaskCompiler:
         )
         self.branch.tables.append(step)
         self._table_sinks(node)
-        return group_step(node.id, node.keys, node.window is not None, self.dead, step.process)
+        texts, longest = kept_texts(node, schema), longest_text(node, self.context.max_record_bytes)
+        return group_step(node.id, node.keys, node.window is not None, self.dead, step.process, texts, longest)
+
+    def _is_json(self, step: str) -> bool:
+        """Tell whether a stream's records came as JSON."""
+        node = self.plan.nodes[step]
+        while not isinstance(node, TopicNode | RepartitionNode):
+            node = self.plan.nodes[inputs_of(node)[0]]
+        return isinstance(node, TopicNode) and node.codec == "json"
 
     def _table_sinks(self, node: AggregateNode) -> None:
         decoder = TableDecoder(self.plan, node.table)
         for consumer in self.plan.consumers(node.id):
             if isinstance(consumer, SinkNode):
                 encoder = self.encoders.of(consumer.topic)
-                sink = ChangeSink(node.keys, decoder, encoder, self.outbox)
+                place = TopicPartition(node.table, self.context.partition)
+                sink = ChangeSink(consumer.id, place, node.keys, decoder, encoder, self.outbox, self.dead)
                 self.pipeline.change_sinks.setdefault(node.table, []).append(sink.write)
 
     @lower.register

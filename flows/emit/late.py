@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any, Protocol
 
 import msgspec
 import polars as pl
@@ -12,33 +13,53 @@ from flows.operate.base import ROW, TIME, WATERMARK, WINDOW, Batch, Outputs
 _json = msgspec.json.Encoder().encode
 
 
+class EncodeKey(Protocol):
+    """Message-key bytes of a group's key."""
+
+    def __call__(self, value: Any, /) -> bytes | None: ...
+
+
 class LateBox:
-    """Take the late rows of one table in one task; `count` learns how many came."""
+    """Take the late rows of one table in one task; `count` learns how many came.
+
+    A record's value is the JSON object that it came as (`is_json`), or one of it; of what came through a repartition
+    that of the columns the table needs, keyed by the group.
+    """
 
     def __init__(
         self,
         topic: str,
         partition: int,
         columns: tuple[str, ...],
+        keys: tuple[str, ...],
+        is_json: bool,
+        encode_key: EncodeKey,
         outputs: Outputs,
         now_ms: Callable[[], int],
         count: Callable[[int], None],
     ) -> None:
-        self._topic, self._partition, self._columns = topic, partition, columns
+        self._topic, self._partition, self._columns, self._keys = topic, partition, columns, keys
+        self._is_json, self._encode_key = is_json, encode_key
         self._outputs, self._now_ms, self._count = outputs, now_ms, count
 
     def add(self, rows: pl.DataFrame, batch: Batch) -> None:
         """Write each late record once; headers tell its windows (starts), event time and stream time, in seconds."""
         firsts = [pl.col(c).first() for c in (TIME, WATERMARK, *self._columns)]
-        grouped = rows.group_by(ROW, maintain_order=True).agg(*firsts, pl.col(WINDOW).sort())
+        grouped = rows.group_by(ROW).agg(*firsts, pl.col(WINDOW).sort()).sort(ROW)
         self._count(grouped.height)
         for record in grouped.iter_rows(named=True):
             row, time, watermark, windows = (record.pop(c) for c in (ROW, TIME, WATERMARK, WINDOW))
-            original = batch.records.values[row] if batch.objects is not None else _json(record)
+            key, value = self._original(batch, row, record)
             headers = (
                 ("windows", _json([w / 1_000_000 for w in windows])),
                 ("event-time", _json(time / 1_000_000)),
                 ("stream-time", _json(watermark / 1_000_000)),
             )
-            key = batch.records.keys[row]
-            self._outputs.append(self._topic, self._partition, key, original, self._now_ms(), headers)
+            self._outputs.append(self._topic, self._partition, key, value, self._now_ms(), headers)
+
+    def _original(self, batch: Batch, row: int, columns: dict[str, Any]) -> tuple[bytes | None, bytes | None]:
+        if batch.objects is None:
+            parts = tuple(columns[name] for name in self._keys)
+            return self._encode_key(parts[0] if len(parts) == 1 else parts), _json(columns)
+        records = batch.records
+        return records.keys[row], records.values[row] if self._is_json else _json(batch.objects[row])

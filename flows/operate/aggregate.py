@@ -104,7 +104,7 @@ class AggregateStep:
             frame = frame.with_columns(pl.max_horizontal(WATERMARK, pl.lit(self.floor)).alias(WATERMARK))
         rows = frame.select(self._needed)
         if self._assigner is None:
-            self._keep(self._accumulators.partial(_with_time(rows), self._by))
+            self._keep(self._accumulators.partial(_with_time(rows, batch), self._by))
         elif self._assigner.nothing_late(rows):
             panes = self._accumulators.partial(rows.with_columns(self._assigner.pane()), [*self._keys, PANE])
             self._keep(self._assigner.spread(panes).select(*self._by, pl.exclude(self._by)))
@@ -202,6 +202,9 @@ class AggregateStep:
             self._changed(keys, [None] * len(keys))
 
 
-def _with_time(rows: pl.DataFrame) -> pl.DataFrame:
-    """Give rows without an event time the stream time: a table without windows takes them all the same."""
-    return rows.with_columns(pl.coalesce(TIME, WATERMARK))
+def _with_time(rows: pl.DataFrame, batch: Batch) -> pl.DataFrame:
+    """Give rows without an event time the stream time: a table without windows takes them all the same.
+
+    Behind a repartition they have that of the task which wrote them, or came before it began.
+    """
+    return rows.with_columns(pl.coalesce(TIME, WATERMARK if batch.objects is not None else pl.lit(NO_TIME)))

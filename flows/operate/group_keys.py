@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import polars as pl
 
 from flows.operate.base import ROW, TIME, Batch, DeadLetters
@@ -9,12 +11,15 @@ from flows.operate.base import ROW, TIME, Batch, DeadLetters
 MAX_KEY = 32_768
 """The longest text or bytes that a record may be grouped by."""
 
+Text = tuple[str, pl.Expr]
+"""A text that a table keeps, with its name: of the expression `min`, `max`, `first` or `last` is asked of."""
+
 
 def refuse_unkeyed(
     step: str, frame: pl.DataFrame, batch: Batch, keys: tuple[str, ...], needs_time: bool, dead: DeadLetters
 ) -> pl.DataFrame:
     """Refuse rows that cannot be grouped, and return the rest."""
-    frame = _refuse_oversized(step, frame, batch, keys, dead)
+    frame = refuse_oversized(step, frame, batch, [(f"key {key!r}", pl.col(key)) for key in keys], MAX_KEY, dead)
     for column in (*keys, TIME) if needs_time else keys:
         if not frame[column].null_count():
             continue
@@ -25,19 +30,19 @@ def refuse_unkeyed(
     return frame
 
 
-def _refuse_oversized(
-    step: str, frame: pl.DataFrame, batch: Batch, keys: tuple[str, ...], dead: DeadLetters
+def refuse_oversized(
+    step: str, frame: pl.DataFrame, batch: Batch, texts: Sequence[Text], most: int, dead: DeadLetters
 ) -> pl.DataFrame:
-    for key in keys:
-        if frame.schema[key] not in (pl.String, pl.Binary):
+    """Refuse rows with a text or bytes of more than `most` bytes, and return the rest."""
+    for name, expr in texts:
+        column = frame.select(expr).to_series()
+        if column.dtype not in (pl.String, pl.Binary):
             continue
-        column = frame[key]
         sizes = column.str.len_bytes() if column.dtype == pl.String else column.bin.size()
         longest = sizes.max()
-        if isinstance(longest, int) and longest > MAX_KEY:
+        if isinstance(longest, int) and longest > most:
             for row, size in zip(frame[ROW].to_list(), sizes.to_list(), strict=True):
-                if size is not None and size > MAX_KEY:
-                    reason = f"key {key!r} for {step} has {size} bytes, more than {MAX_KEY}"
-                    dead.refuse(step, batch.records, row, reason)
-            frame = frame.filter(sizes.fill_null(0) <= MAX_KEY)
+                if size is not None and size > most:
+                    dead.refuse(step, batch.records, row, f"{name} for {step} has {size} bytes, more than {most}")
+            frame = frame.filter(sizes.fill_null(0) <= most)
     return frame

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
 import polars as pl
 
 from flows.operate.base import META, ROW, Batch, DeadLetters, FrameStep
-from flows.operate.group_keys import refuse_unkeyed
+from flows.operate.group_keys import Text, refuse_oversized, refuse_unkeyed
 
 
 def filter_step(predicate: pl.Expr, then: FrameStep) -> FrameStep:
@@ -113,11 +113,20 @@ def _unfit(row: Any, columns: dict[str, Any]) -> str | None:
     return None
 
 
-def group_step(step: str, keys: tuple[str, ...], needs_time: bool, dead: DeadLetters, then: FrameStep) -> FrameStep:
-    """Pass on the rows that can be grouped; the others are refused."""
+def group_step(
+    step: str,
+    keys: tuple[str, ...],
+    needs_time: bool,
+    dead: DeadLetters,
+    then: FrameStep,
+    texts: Sequence[Text] = (),
+    longest: int = 0,
+) -> FrameStep:
+    """Pass on the rows that can be grouped, with no text longer than `longest` bytes; the others are refused."""
 
     def run(frame: pl.DataFrame, batch: Batch) -> None:
         kept = refuse_unkeyed(step, frame, batch, keys, needs_time, dead)
+        kept = refuse_oversized(step, kept, batch, texts, longest, dead)
         if kept.height:
             then(kept, batch)
 

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import polars as pl
 
-from flows.operate.base import OFFSET, PARTITION, TIME, WATERMARK, Batch, Outputs
+from flows.operate.base import OFFSET, PARTITION, ROW, TIME, WATERMARK, Batch, DeadLetters, Outputs
 from flows.route.partitioner import Partitioner
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -17,11 +17,14 @@ _encode = msgspec.msgpack.Encoder().encode
 class RepartitionWriter:
     """Send each row to the partition of its key, with its event time and this task's stream time.
 
-    `encode_keys` makes the canonical key bytes of the key columns; `producer` is this task's partition.
+    `encode_keys` makes the canonical key bytes of the key columns; `producer` is this task's partition. A row without
+    an event time, which only a table without windows takes, gets this task's stream time: on the far side time depends
+    on when other tasks commit. A row larger than `max_bytes` is refused.
     """
 
     def __init__(
         self,
+        step: str,
         topic: str,
         partitions: int,
         producer: int,
@@ -31,7 +34,10 @@ class RepartitionWriter:
         encode_keys: Callable[[list[list[Any]]], list[bytes]],
         now_ms: Callable[[], int],
         outputs: Outputs,
+        dead: DeadLetters,
+        max_bytes: int,
     ) -> None:
+        self._step, self._dead, self._max_bytes = step, dead, max_bytes
         self._topic, self._producer = topic, producer
         self._keys, self._columns = keys, columns
         self._encode_keys, self._now_ms = encode_keys, now_ms
@@ -41,11 +47,19 @@ class RepartitionWriter:
     def process(self, frame: pl.DataFrame, batch: Batch) -> None:
         """Write the rows of a batch."""
         keys = self._encode_keys([frame[k].to_list() for k in self._keys])
-        columns = [frame[c].to_list() for c in (PARTITION, WATERMARK, TIME, OFFSET, *self._columns)]
+        times = frame[TIME].fill_null(frame[WATERMARK]) if frame[TIME].null_count() else frame[TIME]
+        columns = [frame[c].to_list() for c in (PARTITION, WATERMARK)]
+        columns += [times.to_list(), *(frame[c].to_list() for c in (OFFSET, *self._columns))]
         now = self._now_ms()
-        append = self._outputs.append
-        for key, partition, row in zip(keys, self._partitioner.of_all(keys), zip(*columns, strict=True), strict=True):
-            append(self._topic, partition, key, _encode(row), now)
+        append, most = self._outputs.append, self._max_bytes
+        rows = zip(*columns, strict=True)
+        for place, (key, partition, row) in enumerate(zip(keys, self._partitioner.of_all(keys), rows, strict=True)):
+            value = _encode(row)
+            if len(value) + len(key) > most:
+                reason = f"its columns for {self._step} have {len(value) + len(key)} bytes, more than {most}"
+                self._dead.refuse(self._step, batch.records, frame[ROW][place], reason)
+                continue
+            append(self._topic, partition, key, value, now)
 
     def mark(self, time: int, idle: bool) -> None:
         """Write this task's stream time to every partition, so that time moves on where no row goes."""

@@ -8,11 +8,12 @@ from typing import Any, Protocol
 import msgspec
 import polars as pl
 
-from flows.brokers.base import Headers
+from flows.brokers.base import Headers, Records, TopicPartition
 from flows.errors import FlowsError
-from flows.operate.base import ROW, TIME, Batch, DeadLetters, Outputs
+from flows.operate.base import NO_TIME, ROW, TIME, Batch, DeadLetters, Outputs
 
 _first = msgspec.msgpack.Decoder(list[Any]).decode
+_REFUSALS = (msgspec.MsgspecError, TypeError, ValueError, OverflowError, RecursionError, FlowsError)
 
 
 class RowObjects(Protocol):
@@ -23,6 +24,8 @@ class RowObjects(Protocol):
 
 class Encode(Protocol):
     """The encoder of the target topic."""
+
+    key_field: str | None
 
     def encode(
         self, value: Any, key: Any = None, timestamp: float | None = None
@@ -40,13 +43,13 @@ class StreamSink:
 
     def process(self, frame: pl.DataFrame, batch: Batch) -> None:
         """Write the rows of a batch."""
-        keys = batch.records.keys
+        keys = batch.records.keys if self._encoder.key_field is None else [None] * len(batch.records)
         objects = self._rows.objects(frame, batch)
         for row, time, value in zip(frame[ROW].to_list(), frame[TIME].to_list(), objects, strict=True):
             seconds = batch.records.timestamps[row] / 1000 if time is None else time / 1_000_000
             try:
                 output = self._encoder.encode(value, keys[row], seconds)
-            except (msgspec.ValidationError, TypeError, FlowsError) as error:
+            except _REFUSALS as error:
                 self._dead.refuse(self._step, batch.records, row, f"{error}")
                 continue
             self._outputs.append(*output)
@@ -61,20 +64,43 @@ class TableRows(Protocol):
 
 
 class ChangeSink:
-    """Write a table's changes to a topic: the row as a JSON object, its key as key, None for a removed row."""
+    """Write a table's changes to a topic: the row as a JSON object, its key as key, None for a removed row.
 
-    def __init__(self, keys: tuple[str, ...], rows: TableRows, encoder: Encode, outputs: Outputs) -> None:
-        self._keys, self._rows, self._encoder, self._outputs = keys, rows, encoder, outputs
+    A row that the topic cannot carry goes to the dead letters: key and state, with the table as their topic.
+    """
+
+    def __init__(
+        self,
+        step: str,
+        table: TopicPartition,
+        keys: tuple[str, ...],
+        rows: TableRows,
+        encoder: Encode,
+        outputs: Outputs,
+        dead: DeadLetters,
+    ) -> None:
+        self._step, self._table, self._keys, self._rows = step, table, keys, rows
+        self._encoder, self._outputs, self._dead = encoder, outputs, dead
 
     def write(self, keys: list[bytes], states: list[bytes | None]) -> None:
         """Write the changes of a commit. The record's timestamp is the largest event time in the row."""
         live = [(k, s) for k, s in zip(keys, states, strict=True) if s is not None]
-        for (_, live_state), row in zip(live, self._rows.rows(live), strict=True):
+        for (key, live_state), row in zip(live, self._rows.rows(live), strict=True):
             time = _first(live_state)[0]
-            self._outputs.append(*self._encoder.encode(row, self._key(row), time / 1_000_000))
+            try:
+                output = self._encoder.encode(row, self._key(row), None if time == NO_TIME else time / 1_000_000)
+            except _REFUSALS as error:
+                self._dead.refuse(self._step, self._record(key, live_state), 0, f"{error}")
+                continue
+            self._outputs.append(*output)
         for key, state in zip(keys, states, strict=True):
             if state is None:
                 self._outputs.append(*self._encoder.encode(None, self._key(self._rows.key(key))))
+
+    def _record(self, key: bytes, state: bytes) -> Records:
+        return Records(
+            tp=self._table, offsets=[0], timestamps=[0], keys=[key], values=[state], headers=None, next_offset=1
+        )
 
     def _key(self, row: dict[str, Any]) -> Any:
         parts = tuple(row[k] for k in self._keys)
