@@ -26,7 +26,10 @@ class ChangeLog:
     def take(self, table: str, keys: tuple[str, ...]) -> list[OutputRecord]:
         """Return the changes since the last call."""
         changes, self._changes[table] = self._changes[table], []
-        return [OutputRecord(_key(c.key, keys), _value(c.row), c.timestamp) for c in changes]
+        return [
+            OutputRecord(_key(c.key, keys), _value(c.row), c.timestamp, window=c.key.get("window_start"))
+            for c in changes
+        ]
 
 
 class TableReader:

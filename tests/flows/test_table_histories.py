@@ -1,0 +1,100 @@
+"""Declared tables against the naive oracle: random, disordered histories, cut in many ways."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import flows
+from flows import col, hopping, tumbling
+from tests.flows.histories import CUTS, DECLARED, NAIVE, SECOND, Reading, check, histories, play
+from tests.oracle.tables import Sent, TableOracle, Windows
+
+SHAPES: dict[str, tuple[Any, Windows]] = {
+    "tumbling": (tumbling("10s"), Windows(10, 10)),
+    "tumbling, grace": (tumbling("10s", grace="7s"), Windows(10, 10, 7)),
+    "hopping": (hopping("10s", "5s", grace="3s"), Windows(10, 5, 3)),
+    "hopping, uneven": (hopping("10s", "4s", grace="5s"), Windows(10, 4, 5)),
+    "hopping, nearly tumbling": (hopping("10s", "9s"), Windows(10, 9)),
+    "retention": (tumbling("10s", grace="5s", retention="12s"), Windows(10, 10, 5, 12)),
+    "retention of nothing": (hopping("10s", "5s", retention=0), Windows(10, 5, 0, 0)),
+    "close": (tumbling("10s", grace="5s", emit="close"), Windows(10, 10, 5, closes=True)),
+    "close, hopping": (hopping("10s", "4s", grace="5s", emit="close"), Windows(10, 4, 5, closes=True)),
+    "close, retention": (hopping("10s", "5s", emit="close", retention="5s"), Windows(10, 5, 0, 5, closes=True)),
+}
+
+
+def in_microseconds(w: Windows) -> Windows:
+    keep = None if w.retention is None else w.retention * SECOND
+    return Windows(w.size * SECOND, w.step * SECOND, w.grace * SECOND, keep, w.closes)
+
+
+def compare(table_of: Any, oracle: TableOracle, history: list[Sent], cuts: list[str], partitions: int) -> None:
+    app = flows.App("o")
+    topic = app.topic("readings", value=Reading, key="key", timestamp="at", partitions=partitions)
+    table = table_of(topic)
+    for sent in history:
+        oracle.add(sent)
+    with app.test() as t:
+        play(t, topic, history, cuts)
+        check(t, table, oracle)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@settings(max_examples=25, deadline=None, derandomize=True, report_multiple_bugs=False)
+@given(histories(2), CUTS)
+def test_windows_of_a_topic_keyed_by_the_group(shape: str, history: list[Sent], cuts: list[str]) -> None:
+    window, naive = SHAPES[shape]
+    oracle = TableOracle(["key"], in_microseconds(naive), NAIVE)
+    compare(lambda topic: topic.window(window).agg(**DECLARED).table("t"), oracle, history, cuts, 2)
+
+
+@pytest.mark.parametrize("shape", ["tumbling, grace", "hopping, uneven", "retention", "close, retention"])
+@settings(max_examples=25, deadline=None, derandomize=True, report_multiple_bugs=False)
+@given(histories(1), CUTS)
+def test_windows_behind_a_repartition_of_one_partition(shape: str, history: list[Sent], cuts: list[str]) -> None:
+    window, naive = SHAPES[shape]
+    oracle = TableOracle(["other"], in_microseconds(naive), NAIVE)
+
+    def table_of(topic: Any) -> Any:
+        return topic.group_by("other", partitions=3).window(window).agg(**DECLARED, key=flows.last("key")).table("t")
+
+    compare(table_of, oracle, history, cuts, 1)
+
+
+@settings(max_examples=40, deadline=None, derandomize=True, report_multiple_bugs=False)
+@given(histories(3), CUTS)
+def test_windows_behind_a_repartition_of_several_partitions_with_grace(history: list[Sent], cuts: list[str]) -> None:
+    oracle = TableOracle(["other", "text"], in_microseconds(Windows(10, 5, 10_000)), NAIVE)
+
+    def table_of(topic: Any) -> Any:
+        window = hopping("10s", "5s", grace="10000s")
+        return topic.group_by("other", "text", partitions=2).window(window).agg(**DECLARED).table("t")
+
+    compare(table_of, oracle, history, cuts, 3)
+
+
+@pytest.mark.parametrize("keys", [["key"], ["other"], ["key", "n"]])
+@settings(max_examples=25, deadline=None, derandomize=True, report_multiple_bugs=False)
+@given(histories(3), CUTS)
+def test_tables_without_windows(keys: list[str], history: list[Sent], cuts: list[str]) -> None:
+    oracle = TableOracle(keys, None, NAIVE)
+    compare(lambda topic: topic.group_by(*keys).agg(**DECLARED).table("t"), oracle, history, cuts, 3)
+
+
+@settings(max_examples=40, deadline=None, derandomize=True, report_multiple_bugs=False)
+@given(histories(2), CUTS, st.integers(-3, 3))
+def test_filters_leave_out_records_but_not_their_time(history: list[Sent], cuts: list[str], least: int) -> None:
+    def keep(fields: dict[str, Any]) -> bool:
+        return fields["n"] is not None and fields["n"] > least
+
+    oracle = TableOracle(["key"], in_microseconds(Windows(10, 5, 3)), NAIVE, keep)
+
+    def table_of(topic: Any) -> Any:
+        kept = topic.filter(col("n") > least)
+        return kept.window(hopping("10s", "5s", grace="3s")).agg(**DECLARED).table("t")
+
+    compare(table_of, oracle, history, cuts, 2)
