@@ -42,7 +42,7 @@ log = logging.getLogger("flows.worker")
 _PURGE_EVERY = 1.0
 _PAUSE = 0.5
 _FULL = 2_000
-_LINGER = 0.02
+_LINGER = 0.05
 
 
 class Worker:
@@ -243,7 +243,7 @@ class Worker:
                 await task.tick()
                 if moved and task.fetched < _FULL:
                     # The more a small batch cost, the longer the next may gather; an idle task takes a record at once.
-                    await asyncio.sleep(min(perf_counter() - begun, _LINGER))
+                    await asyncio.sleep(min(2 * (perf_counter() - begun), _LINGER))
             finished = True
         finally:
             try:
