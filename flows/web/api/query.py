@@ -30,7 +30,11 @@ async def ask(request: web.Request) -> web.Response:
     result = await context.query(question.sql)
     kept = result.rows[: context.limits.rows]
     return answer(
-        {"columns": list(result.columns), "rows": list(kept), "truncated": result.truncated or len(result.rows) > len(kept)},
+        {
+            "columns": list(result.columns),
+            "rows": list(kept),
+            "truncated": result.truncated or len(result.rows) > len(kept),
+        },
     )
 
 
