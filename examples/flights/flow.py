@@ -1,4 +1,4 @@
-"""Delays of the flights out of New York City, 2013: two declared tables, an agent, and a replay that survives kill -9."""
+"""Delays of the flights out of New York City, 2013: two declared tables, an agent, a replay that survives kill -9."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import flows
 from flows import col, count, hopping, max, mean, quantile, tumbling
 
 sys.path.insert(0, str(Path(__file__).parent))
-from data import flights  # noqa: E402  (beside this file)
+from data import flights  # beside this file
 
 app = flows.App("flights")
 
