@@ -175,17 +175,20 @@ class App:
 
         return declare
 
-    def source(self, topic: Topic) -> Callable[[Function], Function]:
+    def source(self, topic: Topic, *, total: Callable[[], int] | None = None) -> Callable[[Function], Function]:
         """Feed a topic from a function `f(position)`, exactly once over restarts.
 
         It yields the records from `position` on (0 at first): the position is kept with what was written, so a
         restart goes on where it was. The records must be the same each time. A worker of the group runs it.
+        `total` tells how many records there will be, for the progress bar.
         """
         target = self._own_topic(topic, "source")
 
         def declare(function: Function) -> Function:
             step = self._new_step(function.__name__, numbered=False)
             self._add(SourceNode(id=step, function=function.__qualname__, topic=target), function)
+            if total is not None:
+                self._functions[f"{step}.total"] = total
             return function
 
         return declare

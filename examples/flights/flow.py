@@ -28,7 +28,7 @@ class Flight(flows.Record):
 departures = app.topic("departures", value=Flight, key="origin", timestamp="at", partitions=4)
 
 
-@app.source(departures)
+@app.source(departures, total=lambda: flights().height)
 def replay(position: int) -> Iterator[Flight]:
     """Yield the flights in order of scheduled departure, from `position` on."""
     for row in flights().slice(position).iter_rows():

@@ -62,6 +62,8 @@ class SourceTask:
         self._partitions = [TopicPartition(node.topic, p) for p in range(topic.partitions)]
         self._consumed = bool(env.plan.consumers(topic.id))
         self.stopped = asyncio.Event()
+        self._count = env.plan.functions.get(f"{node.id}.total")
+        self._total: int | None = None
 
     def _now_ms(self) -> int:
         return int(self.env.clock.now() * 1000)
@@ -80,8 +82,10 @@ class SourceTask:
             # 2
             committed = (await self.env.broker.committed(group, [place])).get(place, Committed(0))
             self.position = committed.offset
+            if self._count is not None:
+                self._total = int(await asyncio.to_thread(self._count))
             records = _Chunks(await asyncio.to_thread(self._call, committed.offset))
-            pace = _Pace(self._speed, self._topic, self.env)
+            pace = _Pace(self._speed, self._topic, self.env, self.stopped)
             # 3
             while not self.stopped.is_set():
                 await self._wait_for_consumers()
@@ -105,9 +109,8 @@ class SourceTask:
 
     @property
     def total(self) -> int | None:
-        """How many records there will be, where the function's `total` attribute tells."""
-        total = getattr(self._function, "total", None)
-        return int(total()) if callable(total) else total
+        """How many records there will be, where the declaration tells."""
+        return self._total
 
     def _call(self, position: int) -> Iterator[Any] | AsyncIterator[Any]:
         found = self._function(position)
@@ -167,8 +170,8 @@ class _Chunks:
 class _Pace:
     """Replay at a multiple of the pace of the event times."""
 
-    def __init__(self, speed: float | None, topic: TopicNode, env: Environment) -> None:
-        self._speed, self._env, self._field = speed, env, topic.timestamp
+    def __init__(self, speed: float | None, topic: TopicNode, env: Environment, stopped: asyncio.Event) -> None:
+        self._speed, self._env, self._field, self._stopped = speed, env, topic.timestamp, stopped
         self._times = EventTimes(topic, env.clock.now, 0.0)
         self._begun: tuple[float, int] | None = None
 
@@ -185,8 +188,11 @@ class _Pace:
         while done < len(values):
             now = self._env.clock.monotonic()
             if dues[done] > now:
-                await asyncio.sleep(dues[done] - now)
-                now = self._env.clock.monotonic()
+                try:
+                    await asyncio.wait_for(self._stopped.wait(), dues[done] - now)
+                    return
+                except TimeoutError:
+                    now = self._env.clock.monotonic()
             upto = next((i for i in range(done, len(values)) if dues[i] > now), len(values))
             upto = max(upto, done + 1)
             yield values[done:upto]
