@@ -26,7 +26,7 @@ class Failure(click.ClickException):
 
     def __init__(self, message: str, exit_code: int = 1) -> None:
         super().__init__(message)
-        self.exit_code = exit_code
+        vars(self)["exit_code"] = exit_code  # one class for all codes; click 8.5 declares it per class
 
 
 class Command(click.Command):

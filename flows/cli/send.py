@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import sys
 import time
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, BinaryIO
@@ -50,7 +51,7 @@ def send(
 
     subject = find_subject(target, broker=broker, data=data)
     when = time.time() if timestamp is None else _moment(timestamp)
-    lines = _lines(click.get_binary_stream("stdin")) if value == "-" else [(0, value.encode())]
+    lines = _lines(sys.stdin.buffer) if value == "-" else [(0, value.encode())]
     count = asyncio.run(_send(subject, topic, lines, key, when, partition))
     click.echo(f"{count} {'record' if count == 1 else 'records'} sent to {topic}", err=True)
 
