@@ -209,18 +209,17 @@ class Driver:
         if tick:
             for timer in self._timers:
                 self._run(timer.tick(self.clock.monotonic()), f"timer {timer.id}")
-            self._pass(tick=True)
         self._work_through()
 
     def _work_through(self) -> None:
         while self._pass():
             pass
 
-    def _pass(self, *, tick: bool = False) -> bool:
-        """Let every task work, each by itself as in a worker, until it waits; tell whether any record moved."""
+    def _pass(self) -> bool:
+        """Let every task work, each by itself as in a worker, until it waits; tell whether anything moved."""
         for task in self._tasks:
             if task not in self._works:
-                self._works[task] = self._loop.create_task(_work(task, tick))
+                self._works[task] = self._loop.create_task(_work(task))
         self._loop.run_until_quiet()
         moved = False
         for task, work in list(self._works.items()):
@@ -280,14 +279,14 @@ class Driver:
         return int(self.clock.now() * 1000)
 
 
-async def _work(task: Task, tick: bool) -> bool:
-    """Do all that a task can do now; tell whether any record moved."""
-    if tick:
-        await task.tick()
+async def _work(task: Task) -> bool:
+    """Do all that a task can do now; tell whether anything moved."""
     moved = False
     while await task.step(0.0):
         moved = True
-    return moved
+    if task.hold_commits:
+        return moved
+    return await task.tick() or moved
 
 
 async def _no_pause(attempt: int) -> None:

@@ -188,8 +188,8 @@ class Task:
         overdue = self.env.clock.monotonic() - since >= self.env.commit_interval
         return overdue or self.pipeline.waiting >= self.env.commit_rows
 
-    async def tick(self) -> None:
-        """Do what time asks for: timers, silence, `take`s that ran out of patience, the way to the store."""
+    async def tick(self) -> bool:
+        """Do what time asks for: timers, silence, `take`s that ran out of patience; tell whether it was committed."""
         pipeline = self.pipeline
         assert pipeline is not None
         now = self.env.clock.monotonic()
@@ -197,9 +197,11 @@ class Task:
         if self.at_end:
             for silence in self._silence.values():
                 changed = silence.observe(now) or changed
-        if changed or len(pipeline.outbox) or pipeline.waiting or self._taken.stale:
+        due = bool(changed or len(pipeline.outbox) or pipeline.waiting or self._taken.stale)
+        if due:
             await self.commit()
         self._flusher.check(now)
+        return due
 
     async def commit(self) -> None:
         """Commit all that is processed, then bring the state's cache to the store when that is due."""
