@@ -25,6 +25,7 @@ from flows.run.inputs import InputOrder
 from flows.run.taken import TakenRows
 from flows.run.ticks import run_due_timers
 from flows.source.watermarks import decode_watermark
+from flows.state.base import Store
 from flows.state.restore import restore
 from flows.state.task_state import TaskState
 
@@ -75,9 +76,7 @@ class Task:
         env.probe("start 2")
         # 3
         tables = store_tables(env.plan, self.part)
-        store = await asyncio.to_thread(env.open_store, self.id)
-        for table in tables:
-            store.create_table(table)
+        store = await asyncio.to_thread(self._open_store, list(tables))
         self.state = TaskState(store)
         self._flusher = Flusher(self.id, self.state, env.metrics)
         env.probe("start 3")
@@ -109,6 +108,12 @@ class Task:
         await self.pipeline.start()
         self.ready = True
         env.probe("start 6")
+
+    def _open_store(self, tables: list[str]) -> Store:
+        store = self.env.open_store(self.id)
+        for table in tables:
+            store.create_table(table)
+        return store
 
     def _context(self, state: TaskState) -> TaskContext:
         env = self.env
