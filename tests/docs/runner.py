@@ -126,6 +126,7 @@ def matches(expected: list[str], got: list[str]) -> bool:
 
 def environment(folder: Path) -> dict[str, str]:
     """Return the environment of a reader who has just installed the package: no settings, any free port."""
-    own = {k: v for k, v in os.environ.items() if not k.startswith("FLOWS_")}
+    # `make test ARGS=…` hands its own arguments on to every make below it.
+    own = {k: v for k, v in os.environ.items() if not k.startswith(("FLOWS_", "MAKE", "MFLAGS")) and k != "ARGS"}
     path = os.pathsep.join([str(Path(sys.executable).parent), own.get("PATH", os.defpath)])
     return {**own, "PATH": path, "HOME": str(folder), "PYTHONPATH": str(ROOT), "FLOWS_WEB_PORT": "0", "NO_COLOR": "1"}
