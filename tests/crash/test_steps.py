@@ -1,0 +1,175 @@
+"""Death at each numbered step of taking a task over and of committing it, and brokers that leave the outcome open."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from itertools import cycle
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import flows.run.commit
+import flows.run.task
+from flows.brokers.base import Producer, TopicPartition, Transaction
+from flows.brokers.memory import MemoryBroker
+from flows.errors import BrokerUnavailable, OutcomeUnknown
+from flows.testing import Driver
+from tests.crash.airport import Airport, check, history, send
+
+STARTS = [f"start {n}" for n in range(1, 7)]
+COMMITS = [f"commit {n}" for n in range(1, 7)]
+
+
+class Crash(BaseException):
+    """The process dies here."""
+
+
+class Deaths:
+    """A probe that dies at some calls of some steps, once each, when armed."""
+
+    def __init__(self, *deaths: tuple[str, int]) -> None:
+        self.deaths = list(deaths)
+        self.calls: dict[str, int] = {}
+        self.armed = False
+        self.happened = 0
+
+    def __call__(self, step: str) -> None:
+        if not self.armed:
+            return
+        self.calls[step] = self.calls.get(step, 0) + 1
+        if (step, self.calls[step]) in self.deaths:
+            self.deaths.remove((step, self.calls[step]))
+            self.happened += 1
+            raise Crash(step)
+
+
+def survive(t: Driver, work: object, *args: object) -> None:
+    """Do something; after each death recover as a new process would."""
+    try:
+        work(*args)  # type: ignore[operator]
+    except (Crash, OutcomeUnknown):
+        survive(t, t.crash)
+
+
+def run(t: Driver, airport: Airport, probe: Deaths, sizes: Iterator[int]) -> None:
+    flights = history()
+    probe.armed = True
+    left = list(flights)
+    while left:
+        size = next(sizes)
+        survive(t, send, t, airport, left[:size])
+        left = left[size:]
+        if len(left) % 8 < size:
+            survive(t, t.crash)
+    probe.armed = False
+    check(t, airport, flights)
+    t.rebalance()
+    check(t, airport, flights)
+
+
+@pytest.mark.parametrize("call", [1, 2, 4])
+@pytest.mark.parametrize("step", [*STARTS, *COMMITS])
+def test_death_at_a_step(step: str, call: int) -> None:
+    airport, probe = Airport(), Deaths((step, call))
+    with Driver(airport.app, probe=probe) as t:
+        run(t, airport, probe, cycle([5, 1]))
+    assert probe.happened == 1
+
+
+DEATHS = st.lists(st.tuples(st.sampled_from([*STARTS, *COMMITS]), st.integers(1, 12)), min_size=1, max_size=6)
+
+
+@settings(max_examples=20, deadline=None, derandomize=True, report_multiple_bugs=False)
+@given(DEATHS, st.lists(st.integers(1, 9), min_size=1, max_size=4))
+def test_death_again_and_again(deaths: list[tuple[str, int]], sizes: list[int]) -> None:
+    airport, probe = Airport(), Deaths(*deaths)
+    with Driver(airport.app, probe=probe) as t:
+        run(t, airport, probe, cycle(sizes))
+
+
+class Unsteady(MemoryBroker):
+    """A broker whose commits fail as told: the next ones in turn, then none."""
+
+    def __init__(self, *faults: str) -> None:
+        super().__init__()
+        self.faults = list(faults)
+
+    async def producer(self, transactional_id: str) -> Producer:
+        return UnsteadyProducer(self, await super().producer(transactional_id))
+
+
+class UnsteadyProducer:
+    def __init__(self, broker: Unsteady, producer: Producer) -> None:
+        self._broker, self._producer = broker, producer
+
+    async def commit(self, transaction: Transaction) -> dict[TopicPartition, int]:
+        fault = self._broker.faults.pop(0) if self._broker.faults else "none"
+        if fault == "unavailable":
+            raise BrokerUnavailable("the disk is full")
+        if fault == "lost":
+            raise OutcomeUnknown("the answer never came, and nothing was applied")
+        ends = await self._producer.commit(transaction)
+        if fault == "applied":
+            raise OutcomeUnknown("the answer never came, but all was applied")
+        return ends
+
+    async def close(self) -> None:
+        await self._producer.close()
+
+
+@settings(max_examples=20, deadline=None, derandomize=True, report_multiple_bugs=False)
+@given(st.lists(st.sampled_from(["lost", "applied", "none"]), max_size=12), st.lists(st.integers(1, 9), min_size=1))
+def test_commits_whose_outcome_is_unknown(faults: list[str], sizes: list[int]) -> None:
+    airport, probe, broker = Airport(), Deaths(), Unsteady(*faults)
+    with Driver(airport.app, broker=broker) as t:
+        run(t, airport, probe, cycle(sizes))
+
+
+@pytest.mark.parametrize("fault", ["lost", "applied"])
+def test_a_commit_whose_outcome_is_unknown_is_told_and_its_task_recovers(fault: str) -> None:
+    airport, broker = Airport(), Unsteady()
+    flights = history()
+    with Driver(airport.app, broker=broker) as t:
+        send(t, airport, flights[:9])
+        broker.faults = [fault]
+        with pytest.raises(OutcomeUnknown, match="the answer never came"):
+            send(t, airport, flights[9:])
+        t.crash()
+        check(t, airport, flights)
+
+
+def test_a_broker_that_is_away_for_a_while_is_waited_for() -> None:
+    airport, broker = Airport(), Unsteady()
+    flights = history()
+    with Driver(airport.app, broker=broker) as t:
+        send(t, airport, flights[:9])
+        before = t.table(airport.by_origin).rows()
+        broker.faults = ["unavailable"] * 8
+        send(t, airport, flights[9:15])
+        assert t.table(airport.by_origin).rows() == before
+        send(t, airport, flights[15:])
+        t.advance("3s")
+        assert broker.faults == []
+        check(t, airport, flights)
+        assert any("the disk is full" in error for error in t.metrics.errors)
+
+
+def test_a_crash_while_the_broker_is_away_loses_nothing() -> None:
+    airport, broker = Airport(), Unsteady()
+    flights = history()
+    with Driver(airport.app, broker=broker) as t:
+        send(t, airport, flights[:9])
+        broker.faults = ["unavailable"] * 3
+        send(t, airport, flights[9:])
+        t.crash()
+        t.advance("3s")
+        check(t, airport, flights)
+
+
+def test_every_numbered_step_has_its_probe() -> None:
+    """A step that is added to a protocol must be added to the deaths above."""
+    for function, steps in ((flows.run.task.Task.start, STARTS), (flows.run.commit.Committer.commit, COMMITS)):
+        numbers = re.findall(r"^ +(\d)\. ", function.__doc__ or "", flags=re.MULTILINE)
+        assert [f"{steps[0].split()[0]} {n}" for n in numbers] == steps
