@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
-import pyarrow.compute  # noqa: F401  (polars loads it at the first conversion, which would hold up the event loop)
+import pyarrow.compute
 
 Array = npt.NDArray[Any]
 Ints = npt.NDArray[np.int64]
