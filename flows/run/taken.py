@@ -9,6 +9,7 @@ import msgspec
 from flows.brokers.base import Headers
 from flows.compile.names import TAKEN
 from flows.compile.pipeline import Pipeline
+from flows.errors import IncompatibleState
 from flows.operate.agent_input import Event
 from flows.state.task_state import TaskState
 
@@ -28,7 +29,13 @@ class TakenRows:
             table = runner.spec.step + TAKEN
             rows = list(self._state.scan(table))
             self._kept[table] = {int.from_bytes(key, "big") for key, _ in rows}
-            runner.restore_taken([_decode(value, runner.spec.value_type) for _, value in rows])
+            try:
+                runner.restore_taken([_decode(value, runner.spec.value_type) for _, value in rows])
+            except msgspec.ValidationError as error:
+                raise IncompatibleState(
+                    f"agent {runner.spec.step!r} holds records that are no longer what its stream carries: {error}",
+                    fix="give a new field a default, or rename the agent to drop what its take() held",
+                ) from None
 
     @property
     def stale(self) -> bool:
