@@ -13,11 +13,15 @@ from flows.operate.base import NO_TIME
 _PEEK = 512
 
 
+Times = np.ndarray[tuple[int], np.dtype[np.int64]]
+
+
 class InputOrder:
     """Fetch a task's inputs. With one input, as the log has them.
 
     With several: of the inputs' next records the one with the smallest event time goes first (one without a time at
-    once), and while any input has data that was not fetched yet, the others wait (`blocked`).
+    once; of equal ones that of the input whose name comes first), and while any input has data that was not fetched
+    yet, the others wait (`blocked`).
     """
 
     def __init__(self, reader: Reader, broker: Broker, pipeline: Pipeline, inputs: list[TopicPartition]) -> None:
@@ -54,11 +58,10 @@ class InputOrder:
         out: list[Records] = []
         heads = {tp: self._times(tp) for tp, waiting in self._waiting.items() if waiting}
         while heads and all(len(t) for t in heads.values()):
-            first = min(heads, key=lambda tp: (int(heads[tp][0]), tp))
-            others = [int(t[0]) for tp, t in heads.items() if tp != first]
-            ahead = np.flatnonzero(heads[first] > min(others)) if others else np.empty(0)
-            count = int(ahead[0]) if len(ahead) else len(heads[first])
-            count = max(count, 1)
+            first, *others = sorted(heads, key=lambda tp: (int(heads[tp][0]), tp))
+            count = (
+                _run_length(heads[first], int(heads[others[0]][0]), first < others[0]) if others else len(heads[first])
+            )
             records, rest = self._waiting[first].popleft().split(count)
             out.append(records)
             if rest is not None:
@@ -70,7 +73,13 @@ class InputOrder:
                 heads[first] = self._times(first)
         return out
 
-    def _times(self, tp: TopicPartition) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    def _times(self, tp: TopicPartition) -> Times:
         head, _ = self._waiting[tp][0].split(_PEEK)
-        times: np.ndarray[tuple[int], np.dtype[np.int64]] = self._pipeline.branches[tp].source.peek_times(head)
+        times: Times = self._pipeline.branches[tp].source.peek_times(head)
         return times if len(times) else np.full(1, NO_TIME)
+
+
+def _run_length(times: Times, other: int, wins_ties: bool) -> int:
+    """Return how many records go before one of the time `other`; at least one does."""
+    behind = np.flatnonzero(times > other if wins_ties else times >= other)
+    return max(1, int(behind[0])) if len(behind) else len(times)
