@@ -17,6 +17,7 @@ NEW_YEAR = 1356998400.0
 class Answered(NamedTuple):
     columns: list[str]
     rows: list[tuple[Any, ...]]
+    truncated: bool = False
 
 
 class Site:
