@@ -90,7 +90,8 @@ class Task:
         for tp in inputs:
             branch = self.pipeline.branches[tp]
             branch.source.watermark = mark = decode_watermark(committed[tp].metadata if tp in committed else "")
-            branch.marked = (mark.time, mark.idle) if tp in committed else (NO_TIME, False)
+            # Counted as awake, and its time told anew: a repartition may have been added since it was last told.
+            mark.idle = False
             for step in branch.tables:
                 step.floor = mark.advanced
             self._silence[tp] = Silence(branch, env.idle_after)
