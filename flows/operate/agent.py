@@ -68,7 +68,7 @@ class AgentInstance:
         self.failures = 0
         self._more: asyncio.Future[bool] | None = None
         self._resting: asyncio.Future[None] | None = None
-        self._resumed_for_data = False
+        self._stopping = False
         self._task: asyncio.Task[None] | None = None
 
     # The task's side.
@@ -98,6 +98,7 @@ class AgentInstance:
 
     async def stop(self) -> None:
         """End the coroutine where it stands."""
+        self._stopping = True
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
@@ -165,6 +166,12 @@ class AgentInstance:
             except Exception as error:  # noqa: BLE001  (the person's function may raise anything)
                 await self._failed(error)
                 continue
+            except asyncio.CancelledError as error:
+                # Of something that the function waited for; taken for our own end, the task would stop unnoticed.
+                if self._stopping:
+                    raise
+                await self._failed(error)
+                continue
             self.input.finish()
             if before == self.input.progress():
                 raise AgentError(
@@ -184,7 +191,7 @@ class AgentInstance:
                 for topic in self._spec.sinks:
                     self.outputs.append(self._spec.encoder.encode(topic, value, None, time, None, None))
 
-    async def _failed(self, error: Exception) -> None:
+    async def _failed(self, error: BaseException) -> None:
         """Take back what the record did; retry it after a pause, or give it up."""
         self.savepoint.roll_back()
         self.outputs.clear()

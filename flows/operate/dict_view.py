@@ -104,7 +104,7 @@ class TableView:
     def _is_untouched_default(self, key: Any) -> bool:
         """Tell whether a key has only been read, and so given the table's default."""
         state = self._state
-        found = self._touched.get((id(state), key))
+        found = self._touched.get((id(state), key)) if self._touched else None
         if found is None or found[2] != DEFAULT:
             return False
         value = self._cache[key]

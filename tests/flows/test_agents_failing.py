@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from flows.errors import AgentError, FlowsError
@@ -89,6 +91,24 @@ def test_a_take_that_fails_once_before_it_takes_gets_the_same_list() -> None:
         send(t, orders, 3, 4)
         t.advance("1s")
         assert values(t, out) == [{"list": [1, 2]}, {"list": [3, 4]}]
+
+
+def test_a_cancellation_of_what_an_agent_waits_for_is_a_failure_like_others() -> None:
+    app, orders, out = shop()
+
+    @app.agent(orders, sink=[out], retries=1)
+    async def fragile(stream):
+        async for order in stream:
+            if order.amount == 2:
+                other = asyncio.ensure_future(asyncio.sleep(60))
+                other.cancel()
+                await other
+            yield {"n": order.amount}
+
+    with app.test() as t:
+        send(t, orders, 1, 2, 3, batch=True)
+        assert values(t, out) == [{"n": 1}, {"n": 3}]
+        assert [d.reason for d in t.dead_letters()] == ["CancelledError:  (2 attempts)"]
 
 
 def test_an_agent_may_return_after_each_record() -> None:
