@@ -9,6 +9,7 @@ from dsl.plan.nodes import AgentNode, TimerNode
 from flows.compile.columns import schema_of_step, topic_of_step
 from flows.compile.expressions import frame_schema
 from flows.compile.pipeline import TimerRun
+from flows.decode.values import decoder_of
 from flows.operate.agent import AgentRunner, AgentSpec
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ def build_agent(compiler: TaskCompiler, node: AgentNode) -> AgentRunner:
             key_field=None if topic is None else topic.key,
             columns=frame_schema(schema) if schema.fields else None,
             value_type=compiler.row_type(node.input),
+            decode=None if topic is None else decoder_of(topic.codec, compiler.plan.types.get(topic.id)),
         )
     )
 
@@ -56,6 +58,7 @@ def build_timer(compiler: TaskCompiler, node: TimerNode) -> TimerRun:
         key_field=None,
         columns=None,
         value_type=None,
+        decode=None,
     )
     return TimerRun(node=node, runner=AgentRunner(spec), due=compiler.context.clock.monotonic() + node.interval / 1e6)
 

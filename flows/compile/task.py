@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from functools import singledispatchmethod
 from typing import Any
 
@@ -57,6 +58,9 @@ PYTHON_TYPES: dict[Kind, Any] = {
     Kind.BOOL: bool,
     Kind.BYTES: bytes,
 }
+
+
+_ROW_TYPES = {**PYTHON_TYPES, Kind.DATETIME: dt.datetime, Kind.DATE: dt.date, Kind.DURATION: dt.timedelta}
 
 
 def compile_task(context: TaskContext) -> Pipeline:
@@ -267,7 +271,7 @@ class TaskCompiler:
             node = self.plan.nodes[node.input]
         if isinstance(node, TopicNode | MapNode):
             return self.plan.types.get(node.id)
-        fields = [(f.name, PYTHON_TYPES.get(f.type.kind, Any) | None) for f in schema_of_step(self.plan, node.id)]
+        fields = [(f.name, _ROW_TYPES.get(f.type.kind, Any) | None) for f in schema_of_step(self.plan, node.id)]
         return msgspec.defstruct("Row", fields, frozen=True, module=__name__)
 
     def _dict_table(self, node: TableNode) -> DictTableState:

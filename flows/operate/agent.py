@@ -49,6 +49,7 @@ class AgentSpec(msgspec.Struct, kw_only=True):
     key_field: str | None
     columns: dict[str, Any] | None
     value_type: Any
+    decode: Callable[[bytes], Any] | None
     tables: dict[str, DictTableState]
     encoder: OutputEncoder
     emit: Callable[[Output], None]

@@ -10,8 +10,12 @@ from flows.brokers.base import Headers
 from flows.compile.names import TAKEN
 from flows.compile.pipeline import Pipeline
 from flows.errors import IncompatibleState
+from flows.operate.agent import AgentRunner
 from flows.operate.agent_input import Event
 from flows.state.task_state import TaskState
+
+Raw = tuple[bytes | None, bytes | None, int]
+"""Key, value and timestamp of a record, as they were."""
 
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -30,7 +34,7 @@ class TakenRows:
             rows = list(self._state.scan(table))
             self._kept[table] = {int.from_bytes(key, "big") for key, _ in rows}
             try:
-                runner.restore_taken([_decode(value, runner.spec.value_type) for _, value in rows])
+                runner.restore_taken([_decode(value, runner) for _, value in rows])
             except msgspec.ValidationError as error:
                 raise IncompatibleState(
                     f"agent {runner.spec.step!r} holds records that are no longer what its stream carries: {error}",
@@ -54,20 +58,33 @@ class TakenRows:
             gone = sorted(kept - held.keys())
             new = [offset for offset in held if offset not in kept]
             keys = [offset.to_bytes(8, "big") for offset in (*gone, *new)]
-            values: list[bytes | None] = [*([None] * len(gone)), *(_row(held[offset]) for offset in new)]
+            values: list[bytes | None] = [*([None] * len(gone)), *(_row(held[offset], runner) for offset in new)]
             if keys:
                 self._state.stage(table, keys, values)
             self._kept[table] = set(held)
 
 
-def _row(event: Event) -> bytes:
-    return _encode(
-        (event.value, event.key, event.timestamp, event.headers, event.topic, event.partition, event.offset, event.raw)
-    )
+def _row(event: Event, runner: AgentRunner) -> bytes:
+    """Encode an element: where it came from, its bytes there, and its value where that was computed of them."""
+    value = None if runner.spec.decode is not None else event.value
+    return _encode((event.topic, event.partition, event.offset, event.timestamp, event.headers, event.raw, value))
 
 
-def _decode(data: bytes, value_type: Any) -> Event:
+def _decode(data: bytes, runner: AgentRunner) -> Event:
+    spec = runner.spec
     # The shape is made at run time, of the class of the stream's values.
-    kept = (Any, float | None, Headers, str, int, int, tuple[bytes | None, bytes | None, int])
-    shape: Any = tuple.__class_getitem__((Any if value_type is None else value_type, *kept))
-    return Event(*msgspec.msgpack.decode(data, type=shape))
+    computed = Any if spec.value_type is None or spec.decode is not None else spec.value_type | None
+    shape: Any = tuple.__class_getitem__((str, int, int, float | None, Headers, Raw, computed))
+    topic, partition, offset, timestamp, headers, raw, value = msgspec.msgpack.decode(data, type=shape)
+    if spec.decode is not None and raw[1] is not None:
+        value = spec.decode(raw[1])
+    return Event(
+        value=value,
+        key=runner.instances[0].input.key(value, raw[0]),
+        timestamp=timestamp,
+        headers=headers,
+        topic=topic,
+        partition=partition,
+        offset=offset,
+        raw=raw,
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 
 import polars as pl
 import pytest
@@ -12,6 +13,13 @@ import flows.testing
 from flows import col
 from flows.errors import AgentError
 from tests.flows.shop import Big, Order, batches, enlarge, send, shop, values
+
+
+class Numbered(flows.Record):
+    id: int
+    text: str = ""
+    at: float = 1.0
+    on: dt.date = dt.date(2013, 1, 1)
 
 
 @batches
@@ -232,3 +240,30 @@ def test_agents_read_filtered_shaped_and_mapped_streams() -> None:
         assert [v["much"] for v in found if "much" in v] == [200, 300]
         assert [r.value["double"] for r in t.output(shaped)] == [4, 6, 8, 10]
         assert [r.value.much for r in t.output(mapped)] == [200, 300, 500]
+
+
+def test_what_a_take_keeps_may_be_large_and_odd() -> None:
+    app = flows.App("shop")
+    orders = app.topic("orders", value=Numbered, key="id")
+    shaped = orders.filter(col("at") > 0).select("at", "on", half=col("at") / 2)
+    out = app.topic("out", value=dict)
+
+    @app.agent(orders, sink=[out])
+    async def pairs(stream):
+        async for pair in stream.take(2):
+            yield {"pair": [(o.id, len(o.text)) for o in pair]}
+
+    @app.agent(shaped, sink=[out])
+    async def shapes(stream):
+        async for pair in stream.take(2):
+            yield {"shapes": [(row.half, row.on.isoformat()) for row in pair]}
+
+    with app.test() as t:
+        first = Numbered(2**70, text="x" * 900_000)
+        for order in (first, Numbered(7)):
+            t.send(orders, order)
+            t.rebalance()
+        found = values(t, out)
+        assert {"pair": [[2**70, 900_000], [7, 0]]} in found
+        assert {"shapes": [[0.5, "2013-01-01"], [0.5, "2013-01-01"]]} in found
+        assert t.dead_letters() == []
