@@ -19,7 +19,7 @@ def kept_texts(node: AggregateNode, schema: Schema) -> list[Text]:
 
 def longest_text(node: AggregateNode, most: int) -> int:
     """Return the bytes that each kept text may have, where a record may have `most`."""
-    return (most - _REST - MAX_KEY * len(node.keys)) // max(1, len(_calls(node)))
+    return max(most // 2, most - _REST - MAX_KEY * len(node.keys)) // max(1, len(_calls(node)))
 
 
 def _calls(node: AggregateNode) -> list[AggregateCall]:

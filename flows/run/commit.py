@@ -12,7 +12,7 @@ from dsl.plan.fingerprint import describe
 from flows.brokers.base import Committed, Outgoing, Producer, TopicPartition, Transaction
 from flows.compile.names import changelog
 from flows.compile.pipeline import Changes, Pipeline
-from flows.errors import BrokerUnavailable
+from flows.errors import BrokerUnavailable, RecordTooLarge
 from flows.operate.base import NO_TIME
 from flows.query.base import Change
 from flows.run.environment import Environment
@@ -138,6 +138,21 @@ class Committer:
                     log.warning("task %s cannot commit, tries again: %s", self._task_id, error)
                 self._env.metrics.trouble(f"task {self._task_id}: {error}")
                 await asyncio.sleep(min(_RETRY[0] * 2**attempt, _RETRY[1]))
+            except RecordTooLarge as error:
+                raise self._overgrown() or error from error
+
+    def _overgrown(self) -> RecordTooLarge | None:
+        """Name the row of a table that no record of its changelog can carry: many small things may grow to it."""
+        most = self._env.broker.max_record_bytes
+        for table in self._state.staged_tables():
+            for key, row in self._state.staged(table).items():
+                if row is not None and len(key) + len(row) > most and table in self._env.decoders:
+                    return RecordTooLarge(
+                        f"table {table!r}: the row of {self._env.decoders[table].key(key)} has grown to "
+                        f"{len(key) + len(row)} bytes, more than a record may have ({most})",
+                        fix="keep less in a row: a larger error= of quantile, a smaller precision=, fewer aggregates",
+                    )
+        return None
 
     def _publish(self, changes: Changes) -> None:
         for table, rounds in changes.items():

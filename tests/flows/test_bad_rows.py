@@ -9,7 +9,9 @@ import pytest
 
 import flows
 from flows import col, count, last, tumbling
+from flows.brokers.memory import MemoryBroker
 from flows.errors import FlowsError, RecordTooLarge
+from flows.testing import Driver
 from tests.flows.bad_events import NOW, Event, setup
 
 
@@ -214,3 +216,24 @@ def test_packed_and_nested_values() -> None:
         assert (late.key, late.value, late.windows) == ("a", {"user": "a", "inner": {"x": [2.0]}, "at": 5.0}, [0.0])
         assert len(t.dead_letters()) == 4
         assert [r["n"] for r in t.table(table).rows()] == [1]
+
+
+def test_a_row_that_outgrows_a_record_is_named() -> None:
+    app = flows.App("bad")
+    events = app.topic("events", value=Event, key="user")
+    digits = {f"d{n}": flows.approx_distinct("n", precision=18 - n) for n in range(3)}
+    table = events.group_by("user").agg(**digits).table("t")
+
+    def send_batch(t: Driver) -> None:
+        with t.batch():
+            for n in range(40_000):
+                t.send(events, Event("a", n=n))
+
+    with Driver(app, broker=MemoryBroker(max_record_bytes=100_000)) as t:
+        t.send(events, Event("a"))
+        told = (
+            r"table 't': the row of \{'user': 'a'\} has grown to .* more than a record may have \(100000\); keep less"
+        )
+        with pytest.raises(RecordTooLarge, match=told):
+            send_batch(t)
+        assert [r["d0"] for r in t.table(table).rows()] == [1]
