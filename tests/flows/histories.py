@@ -80,7 +80,12 @@ CUTS = st.lists(st.sampled_from(["one", "batch", "batch", "crash", "crash in bat
 
 
 def play(t: Driver, topic: flows.Topic, history: Sequence[Sent], cuts: Sequence[str]) -> None:
-    """Send a history, each cut in turn saying how far the next commit goes and what happens then."""
+    """Send a history, each cut in turn saying how far the next commit goes and what happens then.
+
+    Chunks and fetches are small too, in ways that depend on the cuts, so that batches and commits end anywhere.
+    """
+    t._env.chunk, t._env.fetch_records, t._env.commit_rows = 1 + len(cuts) % 3, 1 + len(cuts) % 4, 1 + len(cuts) * 2
+    t.rebalance()
     left, turn = list(history), 0
     while left:
         cut = cuts[turn % len(cuts)] if cuts else "one"
