@@ -175,7 +175,7 @@ class App:
 
         return declare
 
-    def source(self, topic: Topic, *, total: Callable[[], int] | None = None) -> Callable[[Function], Function]:
+    def source(self, topic: Topic, *, total: Callable[[], int] | int | None = None) -> Callable[[Function], Function]:
         """Feed a topic from a function `f(position)`, exactly once over restarts.
 
         It yields the records from `position` on (0 at first): the position is kept with what was written, so a
@@ -188,7 +188,7 @@ class App:
             step = self._new_step(function.__name__, numbered=False)
             self._add(SourceNode(id=step, function=function.__qualname__, topic=target), function)
             if total is not None:
-                self._functions[f"{step}.total"] = total
+                self._functions[f"{step}.total"] = total if callable(total) else lambda: total
             return function
 
         return declare
