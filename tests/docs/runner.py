@@ -77,21 +77,26 @@ def check_settings(block: Block, folder: Path) -> None:
 def run_console(block: Block, folder: Path) -> None:
     """Run commands in a shell; each must end well, or with the error that is shown."""
     for command, expected in commands_of(block):
-        done = subprocess.run(
-            ["bash", "-c", command],
-            cwd=folder,
-            env=environment(folder),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=PATIENCE,
-        )
-        where = f"{block.page.name}:{block.line}: $ {command}\nprinted:\n{done.stdout}"
-        fails = any(line.startswith("Error:") for line in expected)
-        assert (done.returncode != 0) == fails, f"{where}exit code {done.returncode}"
-        if expected:
-            assert matches(expected, done.stdout.splitlines()), f"{where}expected:\n" + "\n".join(expected)
+        run_command(command, expected, folder, f"{block.page.name}:{block.line}: $ {command}")
+
+
+def run_command(command: str, expected: list[str], folder: Path, where: str) -> None:
+    """Run one command; without expected lines all that counts is that it ends well."""
+    done = subprocess.run(
+        ["bash", "-c", command],
+        cwd=folder,
+        env=environment(folder),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=PATIENCE,
+    )
+    fails = any(line.startswith("Error:") for line in expected)
+    assert (done.returncode != 0) == fails, f"{where}\nexit code {done.returncode}, printed:\n{done.stdout}"
+    if expected:
+        told = f"{where}\nprinted:\n{done.stdout}\nexpected:\n" + "\n".join(expected)
+        assert matches(expected, done.stdout.splitlines()), told
 
 
 def commands_of(block: Block) -> Iterator[tuple[str, list[str]]]:
