@@ -122,7 +122,7 @@ class Stream:
             found = schema.get(key) if isinstance(key, str) else None
             if found is None:
                 raise unknown_column(str(key), schema)
-            if found.kind is Kind.OTHER:
+            if found.kind in (Kind.OTHER, Kind.DURATION):
                 raise DeclarationError(f"{self.step}.group_by({key!r}): the column's values cannot be keys.")
         if partitions is not None:
             checked_partitions(f"{self.step}.group_by", partitions)
