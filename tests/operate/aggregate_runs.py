@@ -33,7 +33,9 @@ DTYPES: dict[str, Any] = {
 
 def unhurried(examples: int) -> settings:
     """Return settings for random tests that may share their machine with others."""
-    return settings(max_examples=examples, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    return settings(
+        max_examples=examples, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+    )
 
 
 States = dict[str, bytes]
