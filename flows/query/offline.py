@@ -29,6 +29,7 @@ Partitions = list[TopicPartition]
 Rows = list[Row]
 Starts = list[float]
 Changes = list[Change]
+PartitionRows = dict[TopicPartition, dict[bytes, bytes]]
 
 _FETCH = 50_000
 _PATIENCE = 30.0
@@ -87,16 +88,17 @@ class OfflineTables:
             if stored.changelog not in topics:  # no worker has come so far
                 return []
             tps = [TopicPartition(stored.changelog, p) for p in range(topics[stored.changelog].partitions)]
-            rows: dict[bytes, bytes] = {}
+            # One dict a partition: agents may write a key in several, and each is a row.
+            rows: PartitionRows = {tp: {} for tp in tps}
             # 1
             positions = await self._heads(table, stored, tps, rows)
             # 2
             await self._replay(positions, rows)
-            self._read[table] = list(stored.decoder.visible(sorted(rows.items())))
+            self._read[table] = list(stored.decoder.visible(sorted(e for part in rows.values() for e in part.items())))
         return self._read[table]
 
     async def _heads(
-        self, table: str, stored: StoredTable, tps: Partitions, rows: dict[bytes, bytes]
+        self, table: str, stored: StoredTable, tps: Partitions, rows: PartitionRows
     ) -> dict[TopicPartition, int]:
         starts, ends = await self._broker.start_offsets(tps), await self._broker.end_offsets(tps)
         positions = dict(starts)
@@ -106,11 +108,11 @@ class OfflineTables:
                 continue
             head, position = await asyncio.to_thread(_read_store, self._open_store, folder, table)
             if position is not None and starts[tp] <= position <= ends[tp]:
-                rows.update(head)
+                rows[tp].update(head)
                 positions[tp] = position
         return positions
 
-    async def _replay(self, positions: dict[TopicPartition, int], rows: dict[bytes, bytes]) -> None:
+    async def _replay(self, positions: dict[TopicPartition, int], rows: PartitionRows) -> None:
         ends = await self._broker.end_offsets(positions)
         behind = {tp: at for tp, at in positions.items() if at < ends[tp]}
         if not behind:
@@ -125,7 +127,7 @@ class OfflineTables:
                         f"{tp} gave no record for {_PATIENCE:g} s before its end", fix="look whether the broker is well"
                     )
                 for records in fetched:
-                    _apply(records, rows)
+                    _apply(records, rows[records.tp])
         finally:
             await reader.close()
 
