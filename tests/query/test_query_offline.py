@@ -46,6 +46,17 @@ async def test_the_changelog_alone(airport_broker: Broker, tmp_path: Path) -> No
     assert [i.name for i in tables.list()] == ["delays", "in_a_row", "streaks", "notes"]
 
 
+async def test_a_key_in_two_partitions_is_two_rows_and_a_removal_takes_its_own(
+    airport_broker: Broker, tmp_path: Path
+) -> None:
+    await log(airport_broker, "in_a_row", 0, [*dict_entries("in_a_row", {"EWR": 1, "JFK": 2})])
+    await log(airport_broker, "in_a_row", 1, [*dict_entries("in_a_row", {"EWR": 3, "JFK": 4})])
+    gone = dict_entries("in_a_row", {"JFK": 0})[0][0]
+    await log(airport_broker, "in_a_row", 1, [(gone, None)])
+    rows = await offline(airport_broker, tmp_path).rows("in_a_row")
+    assert rows == [{"key": "EWR", "value": 1}, {"key": "EWR", "value": 3}, {"key": "JFK", "value": 2}]
+
+
 async def test_a_store_is_caught_up_from_its_position(airport_broker: Broker, tmp_path: Path) -> None:
     first = dict_entries("in_a_row", {"EWR": 1, "JFK": 2})
     position = await log(airport_broker, "in_a_row", 0, first)
