@@ -188,6 +188,10 @@ class Reader(Protocol):
     async def close(self) -> None: ...
 
 
+TaskInputs = Mapping[str, Sequence[TopicPartition]]
+"""The tasks of a group by id, each with the partitions it reads: none for a source or a timer."""
+
+
 class Member(msgspec.Struct, frozen=True, kw_only=True):
     """A worker as the others of its group see it."""
 
@@ -265,7 +269,7 @@ class Broker(Protocol):
         """Drop records below these offsets (of repartition topics, once they are processed)."""
 
     async def join(
-        self, group: str, member_id: str, tasks: Iterable[str], *, address: str = "", plan: str = ""
+        self, group: str, member_id: str, tasks: TaskInputs, *, address: str = "", plan: str = ""
     ) -> Membership:
         """Join a group whose members share `tasks`. Members of another `plan` wait until the old have left."""
 

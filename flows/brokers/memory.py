@@ -14,6 +14,7 @@ from flows.brokers.base import (
     Producer,
     Reader,
     Records,
+    TaskInputs,
     TopicPartition,
     TopicSpec,
     Transaction,
@@ -137,7 +138,7 @@ class MemoryBroker:
             self._log(tp).purge(offset)
 
     async def join(
-        self, group: str, member_id: str, tasks: Iterable[str], *, address: str = "", plan: str = ""
+        self, group: str, member_id: str, tasks: TaskInputs, *, address: str = "", plan: str = ""
     ) -> Membership:
         return self._groups.join(group, Member(id=member_id, address=address, plan=plan), tasks)
 

@@ -16,7 +16,7 @@ import dsl
 from dsl.plan.explain import explain_json
 from dsl.plan.fingerprint import plan_hash
 from dsl.plan.nodes import SourceNode, TimerNode
-from flows.brokers.base import Membership
+from flows.brokers.base import Membership, TopicPartition
 from flows.brokers.registry import open_broker
 from flows.clock import Clock, SystemClock
 from flows.compile.names import topic_specs
@@ -68,7 +68,10 @@ class Worker:
         self._source_nodes = {source_task_id(n.id): n for n in self.plan.of_type(SourceNode)}
         self._timer_nodes = {timer_task_id(n.id): n for n in self.plan.of_type(TimerNode) if not n.tables}
         self._timers: dict[str, FreeTimer] = {}
-        self._all_tasks = [*self._parts, *self._source_nodes, *self._timer_nodes]
+        self._all_tasks: dict[str, list[TopicPartition]] = {
+            **{t: [TopicPartition(topic, p) for topic in part.inputs] for t, (part, p) in self._parts.items()},
+            **{t: [] for t in (*self._source_nodes, *self._timer_nodes)},
+        }
 
     def stop(self) -> None:
         """Ask the worker to finish what is in flight, commit and leave."""

@@ -57,7 +57,7 @@ async def hammer(broker: EmbeddedBroker, name: str, seconds: str, tasks: str, re
 
 async def member(broker: EmbeddedBroker, name: str, *tasks: str) -> None:
     """Be a member of the group, and say what is assigned."""
-    membership = await broker.join(GROUP, name, tasks)
+    membership = await broker.join(GROUP, name, dict.fromkeys(tasks, ()))
     held: frozenset[str] = frozenset()
     try:
         while True:

@@ -161,7 +161,7 @@ async def test_what_is_not_a_record_is_refused_before_it_can_stop_every_reader(
 
 async def test_closing_ends_what_waits(broker: EmbeddedBroker):
     await broker.create_topic(TopicSpec(name="events"))
-    membership = await broker.join("group", "me", ["task"])
+    membership = await broker.join("group", "me", {"task": ()})
     await membership.assignment()
     waiting = [
         asyncio.ensure_future(broker.reader({TP: 0}).fetch(10, 60)),

@@ -143,7 +143,7 @@ class Living:
         self._do(self._broker.start())
 
     def join(self, name: str, address: str) -> None:
-        self._do(self._broker.join("airport", name, ["departures/0", "departures/1"], address=address))
+        self._do(self._broker.join("airport", name, {"departures/0": (), "departures/1": ()}, address=address))
 
     def close(self) -> None:
         self._do(self._broker.close())

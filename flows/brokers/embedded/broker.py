@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
-from flows.brokers.base import Committed, Member, Outgoing, TopicPartition, TopicSpec
+from flows.brokers.base import Committed, Member, Outgoing, TaskInputs, TopicPartition, TopicSpec
 from flows.brokers.embedded import log, producer, retain, topics
 from flows.brokers.embedded.batches import Append, encode_append
 from flows.brokers.embedded.checkpoint import Checkpointer
@@ -199,7 +199,7 @@ class EmbeddedBroker:
             self._maintainer.nudge()
 
     async def join(
-        self, group: str, member_id: str, tasks: Iterable[str], *, address: str = "", plan: str = ""
+        self, group: str, member_id: str, tasks: TaskInputs, *, address: str = "", plan: str = ""
     ) -> EmbeddedMembership:
         """Join a group whose members share `tasks`. Members of another `plan` wait until the old have left."""
         self._check(f"join group {group!r}")
