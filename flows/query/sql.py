@@ -1,6 +1,6 @@
 """SQL over tables by DuckDB: in memory, in a thread, cut off from files, network and settings.
 
-1. A connection is opened whose external access is off and whose configuration is locked.
+1. A connection is opened whose time zone is UTC, whose external access is off and whose configuration is locked.
 2. The statement is checked; only the tables that it names are read.
 3. They are registered as frames and the statement runs, up to `max_rows` rows and `timeout` seconds.
 """
@@ -33,7 +33,8 @@ _CONFIG = {
 DEFAULT_ROWS = 20_000
 """More than a page shows, so that it can tell that there was more."""
 
-_LOCKS = ("SET enable_external_access=false", "SET lock_configuration=true")
+# `to_timestamp`, `hour` and the text of a zoned time follow this setting, whose default is the machine's zone.
+_LOCKS = ("SET TimeZone='UTC'", "SET enable_external_access=false", "SET lock_configuration=true")
 _ZONED = "TIMESTAMP WITH TIME ZONE"
 _UNKNOWN_COLUMN = re.compile(r'Referenced column "([^"\n]+)" (?:was )?not found|have a column named "([^"\n]+)"')
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import os
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -89,6 +91,19 @@ async def test_zoned_times_are_utc_and_keep_their_order(tables: FrameTables) -> 
     epoch = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
     assert result.columns == ["t", "t"]
     assert result.rows == [(epoch + dt.timedelta(hours=1), epoch), (epoch, epoch)]
+
+
+def test_the_parts_and_text_of_a_time_are_those_of_utc_wherever_the_machine_stands() -> None:
+    sql = "SELECT hour(to_timestamp(0)) AS h, to_timestamp(0)::VARCHAR AS t, date_trunc('day', to_timestamp(0)) AS d"
+    program = f"""if True:
+        import asyncio
+        from flows.query.sql import run_sql
+        from tests.query.test_query_sql import FrameTables
+        print(asyncio.run(run_sql({sql!r}, FrameTables())).rows)"""
+    elsewhere = {**os.environ, "TZ": "America/New_York"}  # DuckDB asks for the machine's zone once a process
+    shown = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=elsewhere, check=True)
+    epoch = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+    assert shown.stdout == f"[(0, '1970-01-01 00:00:00+00', {epoch!r})]\n"
 
 
 async def test_rows_beyond_the_limit_are_cut_and_said_to_be(tables: FrameTables) -> None:
