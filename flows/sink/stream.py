@@ -58,13 +58,15 @@ class StreamSink:
 class TableRows(Protocol):
     """The rows of a table, from their stored form."""
 
-    def key(self, key: bytes) -> dict[str, Any]: ...
-
     def rows(self, entries: Sequence[tuple[bytes, bytes]]) -> list[dict[str, Any]]: ...
 
 
 class ChangeSink:
-    """Write a table's changes to a topic: the row as a JSON object, its key as key, None for a removed row.
+    """Write a declared table's changes to a topic: the row as a JSON object, its group's key as key.
+
+    The only rows that such a table removes are those of windows past their retention. That is forgetting, not deletion
+    (as in Kafka Streams' window stores), so nothing is written: a null under the group's key would delete the rows of
+    its newer windows wherever the topic is read as a table.
 
     A row that the topic cannot carry goes to the dead letters: key and state, with the table as their topic.
     """
@@ -93,9 +95,6 @@ class ChangeSink:
                 self._dead.refuse(self._step, self._record(key, live_state), 0, f"{error}")
                 continue
             self._outputs.append(*output)
-        for key, state in zip(keys, states, strict=True):
-            if state is None:
-                self._outputs.append(*self._encoder.encode(None, self._key(self._rows.key(key))))
 
     def _record(self, key: bytes, state: bytes) -> Records:
         return Records(

@@ -72,7 +72,7 @@ def test_each_closed_window_leaves_once_with_its_final_row(history: list[Sent], 
         oracle.add(sent)
     with app.test() as t:
         play(t, topic, history, cuts)
-        rows = [(r.value["key"], r.value["window_start"], r.value) for r in t.output(out) if r.value is not None]
+        rows = [(r.value["key"], r.value["window_start"], r.value) for r in t.output(out)]
         found = {(key, start): {"n": row["n"], "total": row["total"]} for key, start, row in rows}
         assert len(found) == len(rows)
         assert found == {(g.key[0], g.window / SECOND): row for g, row in oracle.every_row().items()}
@@ -196,6 +196,17 @@ def test_retention_removes_rows_from_the_table_and_its_changelog() -> None:
         assert len(changelog_of(t, "t")) > 4
         t.rebalance()
         assert [r["window_start"] for r in t.table(table).rows()] == [995.0, 1000.0]
+
+
+def test_a_topic_of_changes_is_not_told_of_windows_past_their_retention() -> None:
+    app, hits, table = hits_app(tumbling("10s", retention="20s"))
+    out = app.topic("out", value=dict)
+    table.to(out)
+    with app.test() as t:
+        t.send(hits, Hit("a", 1.0))
+        t.send(hits, Hit("a", 1000.0))
+        assert [(r.key, r.value and r.value["window_start"]) for r in t.output(out)] == [("a", 0.0), ("a", 1000.0)]
+        assert ("a", 0.0, None) in shown(t, table)
 
 
 def test_a_window_that_comes_and_goes_in_one_commit_is_shown_and_removed() -> None:
