@@ -118,7 +118,7 @@ def _sink(node: SinkNode) -> str:
 
 
 def _source(node: SourceNode) -> str:
-    return f"read from {node.function}, write to {node.topic}"
+    return f"source {node.function}, yields to {node.topic}"
 
 
 def partitions(count: int) -> str:
