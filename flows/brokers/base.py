@@ -167,6 +167,23 @@ class Producer(Protocol):
         """Give back what the producer holds; nothing uncommitted is written."""
 
 
+class Appender(Producer, Protocol):
+    """The writer of a task that commits at least once: what it sends is there at once, outside of any transaction.
+
+    `commit` keeps an order where it is not atomic: the offsets are written once all outputs are durable. Of a commit
+    that failed with `OutcomeUnknown` any part may be there, but never an offset without the outputs before it. A newer
+    appender of the same id fences the older: its offsets are refused. Where the broker cannot refuse records too
+    (Kafka, without a transaction), a zombie may still append some: doubled, never lost.
+    """
+
+    async def send(self, outputs: Mapping[TopicPartition, Outgoing]) -> dict[TopicPartition, int]:
+        """Append records; return the end offset behind them, of each partition, once they are durable.
+
+        Those of one partition keep the order of the calls. Readers see them from then on, whatever becomes of the
+        task. Raises as `commit` does; after `OutcomeUnknown` or `BrokerUnavailable` some may be there.
+        """
+
+
 class Reader(Protocol):
     """Read assigned partitions from given positions, committed records only."""
 
@@ -258,6 +275,9 @@ class Broker(Protocol):
 
     async def producer(self, transactional_id: str) -> Producer:
         """Take over a transactional id: earlier holders are fenced from this moment."""
+
+    async def appender(self, transactional_id: str) -> Appender:
+        """Take over a transactional id as `producer` does, to write without transactions: at least once."""
 
     async def committed(self, group: str, tps: Iterable[TopicPartition]) -> dict[TopicPartition, Committed]:
         """Return the group's positions; partitions without one are left out."""

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Iterable, Mapping
 
 from flows.brokers.base import (
+    Appender,
     Committed,
     Headers,
     Member,
@@ -123,6 +124,9 @@ class MemoryBroker:
         return {tp: self._log(tp).end for tp in outputs}
 
     async def producer(self, transactional_id: str) -> Producer:
+        return await self.appender(transactional_id)
+
+    async def appender(self, transactional_id: str) -> Appender:
         epoch = self._epochs[transactional_id] = self._epochs.get(transactional_id, 0) + 1
         return _MemoryProducer(self, transactional_id, epoch)
 
@@ -181,11 +185,14 @@ class _MemoryProducer:
         self._broker, self._id, self._epoch = broker, transactional_id, epoch
 
     async def commit(self, transaction: Transaction) -> dict[TopicPartition, int]:
-        if self._broker._epochs[self._id] != self._epoch:
-            raise Fenced(f"producer {self._id!r} was taken over by a newer one")
-        ends = await self._broker.produce(transaction.outputs)
+        ends = await self.send(transaction.outputs)
         self._broker._offsets.setdefault(transaction.group, {}).update(transaction.offsets)
         return ends
+
+    async def send(self, outputs: Mapping[TopicPartition, Outgoing]) -> dict[TopicPartition, int]:
+        if self._broker._epochs[self._id] != self._epoch:
+            raise Fenced(f"producer {self._id!r} was taken over by a newer one")
+        return await self._broker.produce(outputs)
 
     async def close(self) -> None:
         """Hold nothing."""

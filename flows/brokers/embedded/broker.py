@@ -175,6 +175,10 @@ class EmbeddedBroker:
         )
         return EmbeddedProducer(transactional_id, epoch, self._write, self._encode, self._clock.now)
 
+    async def appender(self, transactional_id: str) -> EmbeddedProducer:
+        """Take over a transactional id as `producer` does; its commits are atomic all the same."""
+        return await self.producer(transactional_id)
+
     async def committed(self, group: str, tps: Iterable[TopicPartition]) -> dict[TopicPartition, Committed]:
         """Return the group's positions; partitions without one are left out."""
         wanted = list(tps)

@@ -25,7 +25,7 @@ Encode = Callable[[Mapping[TopicPartition, Outgoing]], list[Append]]
 
 
 class EmbeddedProducer:
-    """A `Producer`: one epoch of a transactional id."""
+    """A `Producer` and `Appender`: one epoch of a transactional id."""
 
     def __init__(self, id_: str, epoch: int, write: Write, encode: Encode, now: Callable[[], float]) -> None:
         self.id, self.epoch = id_, epoch
@@ -38,18 +38,33 @@ class EmbeddedProducer:
         Raises `Fenced`, `RecordTooLarge`, `BrokerUnavailable` and `UnknownTopic` when nothing was applied,
         `OutcomeUnknown` when that cannot be told.
         """
-        if self._closed:
-            raise BrokerError(f"producer {self.id!r} is closed", fix="take the id over with broker.producer()")
-        appends = self._encode(transaction.outputs)
-        group, offsets, now = transaction.group, dict(transaction.offsets), self._now()
+        group, offsets = transaction.group, dict(transaction.offsets)
+        work = self._appending(transaction.outputs)
 
-        def work(scope: Scope) -> dict[TopicPartition, int]:
-            check_epoch(scope.connection, self.id, self.epoch)
-            ends = append_all(scope, appends, now)
+        def both(scope: Scope) -> dict[TopicPartition, int]:
+            ends = work(scope)
             store_positions(scope.connection, group, offsets)
             return ends
 
-        return await self._write(f"commit transaction of {self.id!r}", work)
+        return await self._write(f"commit transaction of {self.id!r}", both)
+
+    async def send(self, outputs: Mapping[TopicPartition, Outgoing]) -> dict[TopicPartition, int]:
+        """Append all of these records or none, at once; return the end offset of each written partition.
+
+        Raises as `commit` does.
+        """
+        return await self._write(f"append records of {self.id!r}", self._appending(outputs))
+
+    def _appending(self, outputs: Mapping[TopicPartition, Outgoing]) -> Callable[[Scope], dict[TopicPartition, int]]:
+        if self._closed:
+            raise BrokerError(f"producer {self.id!r} is closed", fix="take the id over with broker.producer()")
+        appends, now = self._encode(outputs), self._now()
+
+        def work(scope: Scope) -> dict[TopicPartition, int]:
+            check_epoch(scope.connection, self.id, self.epoch)
+            return append_all(scope, appends, now)
+
+        return work
 
     async def close(self) -> None:
         """Refuse further commits; those under way finish."""
