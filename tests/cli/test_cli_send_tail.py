@@ -2,18 +2,41 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from flows.brokers.base import Headers, Outgoing, TopicPartition, TopicSpec
+from flows.brokers.embedded import EmbeddedBroker
+from flows.brokers.memory import MemoryBroker
+from flows.cli.tail import read_records
 from flows.route.partitioner import Partitioner
 from tests.cli.conftest import Run
 
 
+def produce(folder: Path, topic: str, record: tuple[bytes | None, bytes | None, Headers]) -> None:
+    """Append a record as a program that knows nothing of its type would."""
+
+    async def append() -> None:
+        broker = EmbeddedBroker(folder / ".flows" / "airport" / "broker")
+        await broker.start()
+        try:
+            spec = TopicSpec(name=topic, partitions=2)
+            await broker.create_topic(spec)
+            out = Outgoing()
+            out.append(record[0], record[1], 0, record[2])
+            await broker.produce({TopicPartition(topic, Partitioner(2).of(record[0]) if record[0] else 0): out})
+        finally:
+            await broker.close()
+
+    asyncio.run(append())
+
+
 def tailed(run: Run, topic: str, limit: int, *more: str) -> list[dict[str, Any]]:
-    shown = run("tail", topic, "--from-beginning", "--limit", str(limit), "--format", "json", *more)
+    shown = run("tail", topic, "--from-beginning", "--limit", str(limit), "--json", *more)
     assert shown.exit_code == 0, shown.output
     return [json.loads(line) for line in shown.stdout.splitlines()]
 
@@ -29,6 +52,7 @@ def test_a_record_is_checked_keyed_and_placed(airport: Path, run: Run) -> None:
         "offset": 0,
         "timestamp": 1357034400000,
         "key": "UA",
+        "headers": {},
         "value": value,
     }
 
@@ -90,6 +114,54 @@ def test_lines_for_people(airport: Path, run: Run) -> None:
     assert shown.stdout == 'alerts/0@0  1970-01-01 00:00:00.000Z  -  {"a":1}\n'
 
 
+def test_a_dead_letter_tells_its_reason(airport: Path, run: Run) -> None:
+    wrong = b'{"carrier": "UA"}'
+    produce(airport, "departures", (b"UA", wrong, ()))
+    assert run("worker", "--drain", "--web-port", "-1").exit_code == 0
+    (record,) = tailed(run, "airport-dead-letters", 1)
+    assert (record["key"], record["value"], record["partition"], record["offset"]) == ("UA", {"carrier": "UA"}, 0, 0)
+    headers = record["headers"]
+    reason = "not a valid Departure: Object missing required field `delay`"
+    assert {n: headers[n] for n in ("reason", "topic", "offset")} == {
+        "reason": reason,
+        "topic": "departures",
+        "offset": "0",
+    }
+    lines = run("tail", "airport-dead-letters", "--from-beginning", "--no-follow").stdout.splitlines()
+    assert lines[0].endswith('  UA  {"carrier": "UA"}')
+    assert lines[1:4] == [f"    reason: {reason}", "    step: departures", "    topic: departures"]
+
+
+def test_headers_of_every_kind(airport: Path, run: Run) -> None:
+    produce(airport, "alerts", (None, b"1", (("trace", b"a\nb"), ("twice", b"1"), ("twice", b"2"), ("raw", b"\xc1"))))
+    produce(airport, "alerts", (None, b"2", ()))
+    headers = [r["headers"] for r in tailed(run, "alerts", 2)]
+    assert headers == [{"trace": "a\nb", "twice": ["1", "2"], "raw": "0xc1"}, {}]
+    shown = run("tail", "alerts", "--from-beginning", "--no-follow").stdout.splitlines()
+    assert shown[1:5] == ["    trace: a\\nb", "    twice: 1", "    twice: 2", "    raw: 0xc1"]
+    assert len(shown) == 6
+
+
+def test_no_follow_stops_at_the_end_that_the_topic_had(airport: Path, run: Run) -> None:
+    for n in range(5):
+        run("send", "alerts", str(n), "--partition", str(n % 2))
+    shown = run("tail", "alerts", "--from-beginning", "--no-follow", "--json")
+    assert shown.exit_code == 0
+    assert sorted(json.loads(line)["value"] for line in shown.stdout.splitlines()) == [0, 1, 2, 3, 4]
+    one = run("tail", "alerts", "--from-beginning", "--no-follow", "--partition", "1", "--json")
+    assert [json.loads(line)["value"] for line in one.stdout.splitlines()] == [1, 3]
+    assert len(run("tail", "alerts", "--from-beginning", "--no-follow", "--limit", "3").stdout.splitlines()) == 3
+
+
+async def test_records_that_come_meanwhile_are_left_out() -> None:
+    broker = MemoryBroker()
+    await broker.create_topic(TopicSpec(name="t"))
+    tp = TopicPartition("t", 0)
+    await broker.produce({tp: Outgoing([None] * 3, [b"0", b"1", b"2"], [0] * 3)})
+    found = [list(r.values) async for r in read_records(broker, {tp: 0}, {tp: 2}, None)]
+    assert found == [[b"0", b"1"]]
+
+
 @pytest.mark.parametrize(
     ("args", "words"),
     [
@@ -110,3 +182,5 @@ def test_an_unknown_topic_or_partition(airport: Path, run: Run) -> None:
     shown = run("tail", "alerts", "--partition", "7")
     assert shown.exit_code == 2
     assert "topic 'alerts' has no partition 7; it has 0 to 1" in shown.stderr
+    shown = run("tail", "alerts", "--no-follow")
+    assert (shown.exit_code, "add --from-beginning" in shown.stderr) == (2, True)
