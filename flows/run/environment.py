@@ -13,6 +13,7 @@ from flows.clock import Clock
 from flows.compile.tables import TableDecoder
 from flows.metrics import WorkerMetrics
 from flows.query.base import Change
+from flows.run.turns import Turns
 from flows.state.base import Store
 from flows.state.restore import Progress
 
@@ -51,6 +52,7 @@ class Environment(msgspec.Struct, kw_only=True):
     idle_after: float = 5.0
     max_ahead: float = 3600.0
     probe: Probe = no_probe
+    turns: Turns = msgspec.field(default_factory=Turns)
 
     @property
     def group(self) -> str:

@@ -31,6 +31,9 @@ from flows.state.task_state import TaskState
 
 log = logging.getLogger("flows.task")
 
+_BUSY = 0.012
+"""Seconds that a chunk of records may keep the event loop busy."""
+
 
 class Task:
     """Read, process and commit; everything that belongs to the task and to nothing else.
@@ -160,11 +163,10 @@ class Task:
             rest: Records | None = records
             while rest is not None:
                 part, rest = rest.split(self._chunk)
+                await self.env.turns.take()
                 await self._process(pipeline, part)
                 if self._commit_is_due():
                     await self.commit()
-                else:
-                    await asyncio.sleep(0)
         if self.at_end and self._uncommitted_since is not None and not self.hold_commits:
             await self.commit()
         return bool(fetched)
@@ -176,15 +178,16 @@ class Task:
         await pipeline.process(records)
         self.positions[records.tp] = records.next_offset
         if pipeline.runners:
-            waited = perf_counter() - begun - (thread_time() - worked)
-            self._fit_chunk(waited / max(1, len(records)))
+            worked = thread_time() - worked
+            self._fit_chunk((perf_counter() - begun - worked) / max(1, len(records)), worked / max(1, len(records)))
 
-    def _fit_chunk(self, waited: float) -> None:
-        """Give agents that wait (for a service, say) few records at a time, so that what is done is committed soon.
+    def _fit_chunk(self, waited: float, worked: float) -> None:
+        """Give agents as many records at a time as keep the event loop answering and the commits coming.
 
-        `waited` is the seconds a record waited without any work going on in the event loop.
+        `waited` is the seconds a record waited without any work going on in the event loop (for a service, say):
+        what is done is to be committed soon. `worked` is the seconds it kept the loop busy.
         """
-        fitting = int(2 * self.env.commit_interval / max(waited, 1e-9))
+        fitting = int(min(2 * self.env.commit_interval / max(waited, 1e-9), _BUSY / max(worked, 1e-9)))
         self._chunk = max(1, min(self.env.chunk, fitting, self._chunk * 2))
 
     def _commit_is_due(self) -> bool:
@@ -212,12 +215,12 @@ class Task:
     async def commit(self) -> None:
         """Commit all that is processed, then bring the state's cache to the store when that is due."""
         assert self.state is not None
+        await self.env.turns.take()
         await self._committer.commit(self.positions)
         self._uncommitted_since = None
         now = self.env.clock.monotonic()
         self._flusher.check(now)
         await self._flusher.hold_back(now)
-        await asyncio.sleep(0)
 
     def next_due(self, at_most: float = 0.5) -> float:
         """Return the seconds until `tick` has something to do."""
