@@ -118,6 +118,20 @@ def test_float_sums_keep_what_rounding_takes(events: list[Event], batches: list[
         assert close(found[key]["mean_int"], oracle.mean(group, "int"), 0.0)
 
 
+@unhurried(60)
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.floats(1, 2), st.integers(-60, 60)), max_size=20), CUTS, CUTS)
+def test_float_sums_are_as_exact_beside_groups_of_any_size(
+    drawn: list[tuple[str, float, int]], batches: list[int], commits: list[int]
+):
+    sizes = {"a": 1e-200, "b": 1.0, "c": 1e250}
+    numbers = [(key, v * 2.0**e * sizes[key]) for key, x, e in drawn for v in (2.0**53, x, -(2.0**53))]
+    events = [event(key, float=v) for key, v in numbers]
+    found = result(aggregation(total=sum("float")), run(aggregation(total=sum("float")), events, batches, commits))
+    for key, group in groups(events).items():
+        slack = 1e-28 * math.fsum(abs(v) for v in oracle.present(group, "float"))
+        assert close(found[key]["total"], float(oracle.total(group, "float")), slack)
+
+
 def close(got: float | None, expected: float | None, slack: float, rel_tol: float = 1e-12) -> bool:
     if got is None or expected is None:
         return got is expected

@@ -1,10 +1,11 @@
 """Sums that do not depend on how the input is cut.
 
 Integers are added in 64 bits where that cannot overflow and in 128 bits elsewhere. Floats are kept as a pair
-(sum, error): the sum as a float, and what rounding took from it. Within a batch the error comes from splitting every
-value at one power of two (Rump, Ogita, Oishi: Accurate floating-point summation, 2008): the upper parts add up
-without rounding, in any order; the lower parts are too small for their rounding to matter. Between
-batches it comes from Knuth's two-sum. Infinities and NaN follow IEEE 754; so does a sum that overflows on its way.
+(sum, error): the sum as a float, and what rounding took from it. Within a batch every value is split at one power of
+two (Rump, Ogita, Oishi: Accurate floating-point summation, 2008): the upper parts add up without rounding, in any
+order; the lower parts are split in the same way, until nothing is left. So a group's sum does not depend on how large
+the numbers of other groups are. Between batches the error comes from Knuth's two-sum. Infinities and NaN follow
+IEEE 754; so does a sum that overflows on its way.
 """
 
 from __future__ import annotations
@@ -60,40 +61,56 @@ class FloatSum(Cell):
 
     def __init__(self, slot: str, argument: str) -> None:
         super().__init__(slot)
-        self._argument, self._error = argument, slot + "_error"
-        self._upper, self._lower = slot + "_upper", slot + "_lower"
+        self._argument, self._error, self._part = argument, slot + "_error", slot + "_part"
         self.fields = ((slot, pl.Float64), (self._error, pl.Float64))
 
     def prepare_values(self, frame: pl.DataFrame) -> list[pl.Series]:
-        return self._split(_numbers(frame[self._argument]), 0.0)
+        return self._parts(_numbers(frame[self._argument]))
 
     def prepare_states(self, frame: pl.DataFrame) -> list[pl.Series]:
-        return self._split(frame[self.slot].to_numpy(), frame[self._error].to_numpy())
+        return self._parts(frame[self.slot].to_numpy(), frame[self._error].to_numpy())
 
     def of_values(self, frame: pl.DataFrame) -> list[pl.Expr]:
-        return [pl.col(self._upper).sum().alias(self.slot), pl.col(self._lower).sum().alias(self._error)]
+        return [pl.col(name).sum() for name in self._names(frame)]
 
     def of_states(self, frame: pl.DataFrame) -> list[pl.Expr]:
         return self.of_values(frame)
 
     def settle_values(self, groups: Groups) -> list[pl.Series]:
-        upper, lower = (groups.grouped[name].to_numpy() for name in (self.slot, self._error))
-        return self._pair(*two_sum(upper, np.where(np.isfinite(upper), lower, 0.0)))
+        total, error = np.zeros(groups.count), np.zeros(groups.count)
+        for name in self._names(groups.grouped):
+            total, lost = two_sum(total, groups.grouped[name].to_numpy())
+            error = error + lost
+        return self._pair(*two_sum(total, np.where(np.isfinite(total), error, 0.0)))
 
     def merge(self, stored: pl.DataFrame, gathered: pl.DataFrame) -> list[pl.Series]:
         total, lost = two_sum(stored[self.slot].to_numpy(), gathered[self.slot].to_numpy())
         lost = lost + (stored[self._error].to_numpy() + gathered[self._error].to_numpy())
         return self._pair(*two_sum(total, lost))
 
-    def _split(self, values: Floats, error: Floats | float) -> list[pl.Series]:
-        splitter = _splitter(values)
-        with np.errstate(invalid="ignore"):
-            upper = (values + splitter) - splitter if splitter else values
-            lower = values - upper + error
-        return [pl.Series(self._upper, upper), pl.Series(self._lower, lower)]
+    def _parts(self, *columns: Floats) -> list[pl.Series]:
+        parts = [part for values in columns for part in parts_of(values)]
+        return [pl.Series(f"{self._part}{place}", part) for place, part in enumerate(parts)]
+
+    def _names(self, frame: pl.DataFrame) -> list[str]:
+        return [name for name in frame.columns if name.startswith(self._part)]
 
     def _pair(self, total: Floats, error: Floats) -> list[pl.Series]:
         return [pl.Series(self.slot, total), pl.Series(self._error, error)]
+
+
+def parts_of(values: Floats) -> list[Floats]:
+    """Split values into parts, the upper ones first, so that each part adds up without rounding in any order."""
+    parts = []
+    while splitter := _splitter(values):
+        with np.errstate(invalid="ignore"):
+            upper = (values + splitter) - splitter
+            parts.append(upper)
+            values = values - upper
+        if not np.any(values):
+            return parts
+        values = np.where(np.isfinite(values), values, 0.0)  # the rest of an infinity is no number
+    return [*parts, values]
 
 
 def two_sum(a: Floats, b: Floats) -> tuple[Floats, Floats]:
