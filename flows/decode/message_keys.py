@@ -7,6 +7,7 @@ write by default. A composite key (of a table's changes) is a JSON array.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -29,6 +30,12 @@ def encode_message_key(value: Any) -> bytes | None:
     return value.encode() if isinstance(value, str) else msgspec.json.encode(value)
 
 
+def _encoded(keys: list[Any]) -> list[bytes | None]:
+    if all(key.__class__ is str for key in keys):
+        return list(map(str.encode, keys))
+    return list(map(encode_message_key, keys))
+
+
 class KeyClaim:
     """Check that each record's key is the encoding of the declared key field.
 
@@ -43,8 +50,7 @@ class KeyClaim:
 
     def wrong_rows(self, records: Records, objects: Sequence[Any], dead: DeadLetters) -> list[int]:
         """Refuse the rows whose key differs and return their places."""
-        field = self._field
-        expected = [encode_message_key(getattr(o, field)) for o in objects]
+        expected = _encoded(list(map(attrgetter(self._field), objects)))
         if expected == records.keys:
             self._proved = self._proved or bool(expected)
             return []

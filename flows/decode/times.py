@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Sequence
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -52,7 +53,7 @@ class EventTimes:
         """Return the times in the declared field of values."""
         field = self._node.timestamp
         assert field is not None
-        values = [getattr(o, field) for o in objects]
+        values = list(map(attrgetter(field), objects))
         if self._is_datetime:
             return np.array([NO_TIME if v is None else _microseconds(v) for v in values], dtype=np.int64)
         try:

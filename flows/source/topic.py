@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -80,7 +81,7 @@ class TopicSource:
 
     def _frame(self, records: Records, objects: Sequence[Any], skip: set[int]) -> tuple[list[pl.Series], list[int]]:
         """Build the columns; rows with integers that no 64-bit column can hold are refused."""
-        values = {name: [getattr(o, name) for o in objects] for name in self.columns}
+        values = {name: list(map(attrgetter(name), objects)) for name in self.columns}
         try:
             return [pl.Series(name, values[name], dtype=dtype) for name, dtype in self.columns.items()], []
         except (OverflowError, TypeError, pl.exceptions.PolarsError):

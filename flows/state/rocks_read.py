@@ -116,7 +116,7 @@ def get_sorted(family: Rdict, keys: Sequence[bytes], top: bytes) -> list[bytes |
     No row lies above `top`: the keys of new windows, most of all misses, are not looked up at all.
     """
     if len(keys) == 1:
-        return [cast(bytes | None, family.get(cast(Any, keys[0])))]
+        return [family.get(keys[0])]
     ordered = sorted([key for key in keys if key <= top])
     values = family.get(cast(list[Any], ordered)) or ()
     found: dict[bytes, bytes | None] = dict(zip(ordered, values, strict=True))

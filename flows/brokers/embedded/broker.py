@@ -18,18 +18,19 @@ from flows.brokers.base import Committed, Member, Outgoing, TaskInputs, TopicPar
 from flows.brokers.embedded import log, producer, retain, topics
 from flows.brokers.embedded.batches import Append, encode_append
 from flows.brokers.embedded.checkpoint import Checkpointer
-from flows.brokers.embedded.faults import database_fault, free_bytes, system_fault
+from flows.brokers.embedded.faults import database_fault, system_fault
 from flows.brokers.embedded.keeper import Keeper
 from flows.brokers.embedded.maintain import Maintainer
 from flows.brokers.embedded.membership import EmbeddedMembership, group_members, join_group
 from flows.brokers.embedded.producer import EmbeddedProducer
 from flows.brokers.embedded.reader import EmbeddedReader
 from flows.brokers.embedded.schema import BROKER, LEASES, Layout, connect, create_files, pragma
+from flows.brokers.embedded.space import FreeSpace
 from flows.brokers.embedded.turn import Turn
 from flows.brokers.embedded.watch import Watch
 from flows.brokers.embedded.writer import Scope, Writer
 from flows.clock import Clock, SystemClock
-from flows.errors import BrokerError, BrokerUnavailable
+from flows.errors import BrokerError
 
 T = TypeVar("T")
 
@@ -57,7 +58,8 @@ class EmbeddedBroker:
         self.folder = Path(folder).absolute()
         self.max_record_bytes = max_record_bytes
         self._clock, self._lease = clock or SystemClock(), lease
-        self._max_bytes, self._min_free_bytes = max_bytes, min_free_bytes
+        self._max_bytes = max_bytes
+        self._space = FreeSpace(self.folder, min_free_bytes)
         self._maintenance = maintenance
         self._path = self.folder / BROKER.file
         self._process: int | None = None
@@ -216,12 +218,8 @@ class EmbeddedBroker:
 
     def _encode(self, outputs: Mapping[TopicPartition, Outgoing]) -> list[Append]:
         appends = [encode_append(tp, out, self.max_record_bytes) for tp, out in outputs.items() if out]
-        # On a disk that is full to the last byte not even a purge could be written, so some is kept free.
-        if appends and free_bytes(self.folder) < self._min_free_bytes:
-            raise BrokerUnavailable(
-                f"cannot append records in {self._path}: less than {self._min_free_bytes:,} bytes are free on its disk",
-                fix="free some space, shorten the retention of its topics, or lower the broker's min_free_bytes",
-            )
+        if appends:
+            self._space.check(sum(len(blob) for append in appends for _, blob in append.parts))
         return appends
 
     async def _write(self, doing: str, work: Callable[[Scope], T]) -> T:
