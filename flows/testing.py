@@ -254,7 +254,7 @@ class Driver:
         unfinished = set(self._works)
         await self._end_works()
         for task in self._tasks:
-            await (task.abandon() if task in unfinished else task.stop(commit=True))
+            await (task.abandon() if task in unfinished else _finish(task))
 
     async def _end_works(self) -> None:
         works, self._works = list(self._works.values()), {}
@@ -277,6 +277,14 @@ class Driver:
 
     def _now_ms(self) -> int:
         return int(self.clock.now() * 1000)
+
+
+async def _finish(task: Task) -> None:
+    """Let a task go as a worker does that hands it over."""
+    try:
+        await task.finish()
+    finally:
+        await task.close()
 
 
 async def _work(task: Task) -> bool:

@@ -210,12 +210,16 @@ TaskInputs = Mapping[str, Sequence[TopicPartition]]
 
 
 class Member(msgspec.Struct, frozen=True, kw_only=True):
-    """A worker as the others of its group see it."""
+    """A worker as the others of its group see it.
+
+    `expires_in` is after how many seconds it loses its tasks if it stays silent; None where the broker does not tell.
+    """
 
     id: str
     address: str = ""
     plan: str = ""
     tasks: tuple[str, ...] = ()
+    expires_in: float | None = None
 
 
 class Membership(Protocol):

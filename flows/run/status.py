@@ -18,9 +18,14 @@ _PULSE = 0.02
 class Held(Protocol):
     """The tasks that a worker holds, and how far it is."""
 
-    tasks: dict[str, Task]
-    ready: bool
-    state: str
+    @property
+    def tasks(self) -> dict[str, Task]: ...
+
+    @property
+    def ready(self) -> bool: ...
+
+    @property
+    def state(self) -> str: ...
 
 
 class StatusBoard:

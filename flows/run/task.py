@@ -230,14 +230,10 @@ class Task:
             dues += [t.due for t in self.pipeline.timers]
         return min([at_most, *(max(0.0, due - now) for due in dues if due is not None and due > now)])
 
-    async def stop(self, *, commit: bool) -> None:
-        """Let go of the task: with `commit`, after what is in hand is finished and committed."""
-        try:
-            if commit and self.ready and self._uncommitted_since is not None:
-                await self.commit()
-        finally:
-            self.ready = False
-            await self._close()
+    async def finish(self) -> None:
+        """Commit what is in hand."""
+        if self.ready and self._uncommitted_since is not None:
+            await self.commit()
 
     async def abandon(self) -> None:
         """Let go of the task as a crash would: nothing more is committed or written."""
@@ -251,7 +247,9 @@ class Task:
         if self._reader is not None:
             await self._reader.close()
 
-    async def _close(self) -> None:
+    async def close(self) -> None:
+        """Let go of the task; what was committed is in its store."""
+        self.ready = False
         if self.pipeline is not None:
             await self.pipeline.stop()
         if self._reader is not None:

@@ -8,29 +8,26 @@ import logging
 import os
 import socket
 from collections.abc import Coroutine
-from time import perf_counter
 from typing import Any
 from uuid import uuid4
 
 import dsl
 from dsl.plan.explain import explain_json
 from dsl.plan.fingerprint import plan_hash
-from dsl.plan.nodes import SourceNode, TimerNode
-from flows.brokers.base import Membership, TopicPartition
 from flows.brokers.registry import open_broker
 from flows.clock import Clock, SystemClock
 from flows.compile.names import topic_specs
 from flows.compile.tables import table_decoders
-from flows.errors import BrokerUnavailable, Fenced, FlowsError, OutcomeUnknown, StateCorrupt, StateError
+from flows.errors import StateError
 from flows.metrics import WorkerMetrics
 from flows.query.live import ChangeHub
 from flows.query.sql import Result, run_sql
 from flows.run.drained import is_drained
-from flows.run.environment import Environment
-from flows.run.free_timers import FreeTimer, timer_task_id
+from flows.run.environment import Environment, Probe, no_probe
+from flows.run.handover import Handover
 from flows.run.live_tables import LiveTables
 from flows.run.progress import Progress
-from flows.run.source_task import SourceTask, source_task_id
+from flows.run.runner import TaskRunner
 from flows.run.status import StatusBoard
 from flows.run.stores import Stores
 from flows.run.task import Task
@@ -40,42 +37,47 @@ from flows.web.server import WebServer
 log = logging.getLogger("flows.worker")
 
 _PURGE_EVERY = 1.0
-_PAUSE = 0.5
-_FULL = 2_000
-_LINGER = 0.05
+_LOOK = 0.1
 
 
 class Worker:
     """Run an app until stopped, or with `settings.drain` until its inputs are processed to their end."""
 
-    def __init__(self, app: dsl.App, settings: Settings, clock: Clock | None = None) -> None:
+    def __init__(
+        self, app: dsl.App, settings: Settings, clock: Clock | None = None, *, probe: Probe = no_probe
+    ) -> None:
         self.plan = app.plan()
         self.settings = settings
         self.clock = clock or SystemClock()
         self.id = f"{socket.gethostname()}-{os.getpid()}-{uuid4().hex[:6]}"
         self.metrics = WorkerMetrics()
-        self.tasks: dict[str, Task] = {}
-        self.sources: dict[str, SourceTask] = {}
-        self.ready = False
-        self.state = "starting"
         self.address = ""
-        self._runs: dict[str, asyncio.Task[None]] = {}
-        self._ending: set[str] = set()
+        self._probe = probe
         self._stopping = asyncio.Event()
         self._failure: BaseException | None = None
         self._plan_written = False
-        self._parts = {t: (part, p) for part in self.plan.subtopologies for p, t in enumerate(part.task_ids())}
-        self._source_nodes = {source_task_id(n.id): n for n in self.plan.of_type(SourceNode)}
-        self._timer_nodes = {timer_task_id(n.id): n for n in self.plan.of_type(TimerNode) if not n.tables}
-        self._timers: dict[str, FreeTimer] = {}
-        self._all_tasks: dict[str, list[TopicPartition]] = {
-            **{t: [TopicPartition(topic, p) for topic in part.inputs] for t, (part, p) in self._parts.items()},
-            **{t: [] for t in (*self._source_nodes, *self._timer_nodes)},
-        }
+        self._runner: TaskRunner | None = None
+        self._handover: Handover | None = None
+
+    @property
+    def tasks(self) -> dict[str, Task]:
+        """The tasks that run here, by id."""
+        return {} if self._runner is None else self._runner.tasks
+
+    @property
+    def ready(self) -> bool:
+        """Whether all tasks that the group gave are running."""
+        return self._handover is not None and self._handover.settled and not self._stopping.is_set()
+
+    @property
+    def state(self) -> str:
+        """One of "starting", "running", "stopping"."""
+        if self._stopping.is_set():
+            return "stopping"
+        return "starting" if self._handover is None else self._handover.state
 
     def stop(self) -> None:
         """Ask the worker to finish what is in flight, commit and leave."""
-        self.state = "stopping"
         self._stopping.set()
 
     async def run(self) -> None:
@@ -83,7 +85,7 @@ class Worker:
 
         1. Make the data folder, connect to the broker, create or check the topics.
         2. Serve the page, so that it tells what goes on from the beginning.
-        3. Join the group; take over and hand back tasks as it says, until asked to stop, drained or failed.
+        3. Join the group; run the tasks that it gives (`Handover`), until asked to stop, drained or failed.
         4. Finish and commit every task, leave the group, close.
 
         Raises `FlowsError`.
@@ -109,6 +111,14 @@ class Worker:
         async def query(sql: str) -> Result:
             return await run_sql(sql, tables)
 
+        self._runner = TaskRunner(
+            env,
+            self._progress,
+            self.settings.speed,
+            discard=self._stores.discard,
+            compatible=self._write_plan,
+        )
+        handover = self._handover = Handover(env, self.id, self._runner, self._fail)
         web: WebServer | None = None
         helpers: list[asyncio.Task[None]] = []
         try:
@@ -118,25 +128,21 @@ class Worker:
                 self.address = await web.start()
                 log.info("the live page is at %s", self.address)
             # 3
-            membership = await env.broker.join(
-                env.group, self.id, self._all_tasks, address=self.address, plan=plan_hash(self.plan)
-            )
+            await handover.join(self.address, plan_hash(self.plan))
             helpers = [
-                self._helper(board.measure()),
-                self._helper(self._purge(env)),
-                self._helper(self._follow(env, membership)),
+                self._helper(work) for work in (board.measure(), self._purge(env), handover.follow(), handover.watch())
             ]
             if self.settings.drain:
                 helpers.append(self._helper(self._watch_drain(env)))
             await self._stopping.wait()
             # 4
             await _end(helpers)
-            await self._let_go(env, membership, set(self._runs))
-            await membership.leave()
+            await handover.leave()
             log.info("stopped: %d records processed", self.metrics.records)
         finally:
             self._progress.close()
-            await _end([*helpers, *self._runs.values()])
+            await _end(helpers)
+            await handover.abort()
             if web is not None:
                 await web.stop()
             self._hub.close()
@@ -154,117 +160,11 @@ class Worker:
         self._failure = self._failure or error
         self.stop()
 
-    # Tasks
-
-    async def _follow(self, env: Environment, membership: Membership) -> None:
-        """Take over and hand back tasks as the group says."""
-        while True:
-            try:
-                wanted = await membership.assignment()
-            except Fenced as error:
-                log.warning("this worker lost its place in the group (%s): it joins again", error)
-                await self._let_go(env, membership, set(self._runs), commit=False)
-                membership = await env.broker.join(
-                    env.group, self.id, self._all_tasks, address=self.address, plan=plan_hash(self.plan)
-                )
-                continue
-            log.info("holds %d of %d tasks", len(wanted), len(self._all_tasks))
-            await self._let_go(env, membership, set(self._runs) - wanted)
-            for task_id in sorted(wanted - set(self._runs)):
-                self._runs[task_id] = asyncio.create_task(self._run_task(env, membership, task_id), name=task_id)
-            self.state = "running"
-
-    async def _let_go(
-        self, env: Environment, membership: Membership, task_ids: set[str], *, commit: bool = True
-    ) -> None:
-        """Finish, commit and release tasks."""
-        self._ending |= task_ids
-        for task_id in task_ids:
-            if task_id in self.sources:
-                self.sources[task_id].stop()
-            if task_id in self._timers:
-                self._timers[task_id].stop()
-        if not commit:
-            for task_id in task_ids:
-                self._runs[task_id].cancel()
-        await asyncio.gather(*(self._runs[t] for t in task_ids), return_exceptions=True)
-        for task_id in task_ids:
-            del self._runs[task_id]
-        self._ending -= task_ids
-        if task_ids and commit:
-            await membership.release(task_ids)
-
-    async def _run_task(self, env: Environment, membership: Membership, task_id: str) -> None:
-        """Run a task until it is let go; what goes wrong at the broker is recovered from, the rest stops the worker.
-
-        Before each start the group confirms that the task is still this worker's: a late start would fence its holder.
-        """
-        while task_id not in self._ending and await self._still_holds(membership, task_id):
-            try:
-                if task_id in self._source_nodes:
-                    await self._run_source(env, self._source_nodes[task_id])
-                elif task_id in self._timer_nodes:
-                    timer = self._timers[task_id] = FreeTimer(env, self._timer_nodes[task_id])
-                    await timer.run()
-                else:
-                    await self._run_partition(env, task_id)
-                return
-            except Fenced as error:
-                log.warning("task %s was taken over by another worker: %s", task_id, error)
-                await asyncio.sleep(_PAUSE)
-            except (OutcomeUnknown, BrokerUnavailable) as error:
-                log.warning("task %s starts again from what is committed: %s", task_id, error)
-                self.metrics.trouble(f"task {task_id}: {error}")
-                await asyncio.sleep(_PAUSE)
-            except StateCorrupt as error:
-                log.warning("task %s rebuilds its state from the changelogs: %s", task_id, error)
-                self.metrics.trouble(f"task {task_id}: {error}")
-                await asyncio.to_thread(self._stores.discard, task_id)
-            except FlowsError as error:
-                self._fail(error)
-                return
-            except Exception as error:
-                log.exception("task %s failed", task_id)
-                self._fail(error)
-                return
-
-    async def _still_holds(self, membership: Membership, task_id: str) -> bool:
-        return any(m.id == self.id and task_id in m.tasks for m in await membership.members())
-
-    async def _run_partition(self, env: Environment, task_id: str) -> None:
-        part, partition = self._parts[task_id]
-        task = self.tasks[task_id] = Task(env, part, partition)
-        finished = False
-        try:
-            await task.start()
-            self._progress.restored(task_id)
-            self._write_plan()
-            self.ready = all(t in self.tasks and self.tasks[t].ready for t in self._runs if t in self._parts)
-            while task_id not in self._ending:
-                begun = perf_counter()
-                moved = await task.step(task.next_due())
-                await task.tick()
-                if moved and task.fetched < _FULL:
-                    # The more a small batch cost, the longer the next may gather; an idle task takes a record at once.
-                    await asyncio.sleep(min(2 * (perf_counter() - begun), _LINGER))
-            finished = True
-        finally:
-            try:
-                await (task.stop(commit=True) if finished else task.abandon())
-            finally:
-                self.tasks.pop(task_id, None)
-
-    async def _run_source(self, env: Environment, node: SourceNode) -> None:
-        source = SourceTask(env, node, self.settings.speed, self._progress.source)
-        self.sources[source.id] = source
-        await source.run()
-        await source.stopped.wait()
-
     # What goes on beside
 
     async def _watch_drain(self, env: Environment) -> None:
         while not await is_drained(env):  # noqa: ASYNC110  (other workers take part; only the broker knows)
-            await asyncio.sleep(_PAUSE / 5)
+            await asyncio.sleep(_LOOK)
         log.info("drained: the inputs are processed to their end")
         self.stop()
 
@@ -325,6 +225,7 @@ class Worker:
             fetch_records=settings.fetch_records,
             idle_after=settings.idle_after,
             max_ahead=settings.max_ahead,
+            probe=self._probe,
         )
 
 

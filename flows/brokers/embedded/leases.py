@@ -115,11 +115,14 @@ def members(db: sqlite3.Connection, team: str, now: float) -> list[Member]:
     for task, holder in db.execute("SELECT task, holder FROM tasks WHERE team = ? ORDER BY task", (team,)):
         held.setdefault(holder, []).append(task)
     rows = db.execute(
-        """SELECT id, address, plan FROM members WHERE team = ? AND until >= ? AND until <= ? + lease
+        """SELECT id, address, plan, until FROM members WHERE team = ? AND until >= ? AND until <= ? + lease
            ORDER BY joined""",
         (team, now, now),
     )
-    return [Member(id=id_, address=address, plan=plan, tasks=tuple(held.get(id_, ()))) for id_, address, plan in rows]
+    return [
+        Member(id=id_, address=address, plan=plan, tasks=tuple(held.get(id_, ())), expires_in=until - now)
+        for id_, address, plan, until in rows
+    ]
 
 
 def view(db: sqlite3.Connection, seat: Seat) -> View:
