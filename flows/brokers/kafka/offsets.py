@@ -1,0 +1,160 @@
+"""Where partitions start and end, where groups are in them, and where old records are dropped."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeVar
+
+from aiokafka.protocol.admin import DeleteGroupsRequest, DeleteRecordsRequest
+from aiokafka.protocol.offset import OffsetRequest
+
+from flows.brokers.base import Committed, TopicPartition
+from flows.brokers.kafka.cluster import GROUP, Cluster
+from flows.brokers.kafka.faults import MOVED, Code, Lost, Refused, check
+from flows.brokers.kafka.protocol import StableOffsetFetchRequest
+from flows.brokers.kafka.retry import Tries, persist
+from flows.brokers.kafka.topics import partitions_exist
+from flows.errors import BrokerError
+
+T = TypeVar("T")
+
+EARLIEST, LATEST = -2, -1
+READ_COMMITTED = 1
+_TIMEOUT_MS = 10_000
+
+
+def by_topic(entries: Mapping[TopicPartition, T]) -> list[tuple[str, list[tuple[int, T]]]]:
+    """Arrange what belongs to partitions as Kafka's requests have it.
+
+    >>> by_topic({TopicPartition("a", 0): 5, TopicPartition("a", 1): 7})
+    [('a', [(0, 5), (1, 7)])]
+    """
+    found: dict[str, list[tuple[int, T]]] = {}
+    for tp, entry in entries.items():
+        found.setdefault(tp.topic, []).append((tp.partition, entry))
+    return list(found.items())
+
+
+async def list_offsets(cluster: Cluster, tps: Iterable[TopicPartition], when: int) -> dict[TopicPartition, int]:
+    """Return the first or last position of each partition; the last is the end of what is committed.
+
+    Raises `UnknownTopic`, `BrokerUnavailable`.
+    """
+
+    def request(entries: Mapping[TopicPartition, int]) -> Any:
+        return OffsetRequest(-1, READ_COMMITTED, by_topic(entries))
+
+    def read(response: Any) -> Iterable[tuple[TopicPartition, int, int]]:
+        for topic, partitions in response.topics:
+            for partition, error, _, offset in partitions:
+                yield TopicPartition(topic, partition), error, offset
+
+    return await _ask_leaders(cluster, "cannot tell the offsets of", dict.fromkeys(tps, when), request, read)
+
+
+async def purge(cluster: Cluster, before: Mapping[TopicPartition, int]) -> None:
+    """Drop records below these offsets."""
+    starts = await list_offsets(cluster, before, EARLIEST)
+
+    def request(entries: Mapping[TopicPartition, int]) -> Any:
+        return DeleteRecordsRequest(by_topic(entries), _TIMEOUT_MS)
+
+    def read(response: Any) -> Iterable[tuple[TopicPartition, int, int]]:
+        for topic, partitions, *_ in response.topics:
+            for partition, low, error, *_ in partitions:
+                yield TopicPartition(topic, partition), error, low
+
+    wanted = {tp: offset for tp, offset in before.items() if offset > starts[tp]}
+    await _ask_leaders(cluster, "cannot drop old records of", wanted, request, read)
+
+
+async def _ask_leaders(
+    cluster: Cluster, doing: str, entries: Mapping[TopicPartition, int], request: Any, read: Any
+) -> dict[TopicPartition, int]:
+    """Send each leader the request for its partitions, those that were refused again, until all are answered."""
+    left, found = dict(entries), dict[TopicPartition, int]()
+    if not left:
+        return found
+    await partitions_exist(cluster, left)
+    tries = Tries(f"{doing} {', '.join(map(str, sorted(left)[:3]))}{' …' if len(left) > 3 else ''}")
+    while True:
+        trouble: Lost | Refused | None = None
+        by_node: dict[int, dict[TopicPartition, int]] = {}
+        for tp, entry in left.items():
+            leader = cluster.leader(tp)
+            if leader is None:
+                trouble = Refused(cluster.error(tp) or Code.LEADER_NOT_AVAILABLE)
+            else:
+                by_node.setdefault(leader, {})[tp] = entry
+        answers = await asyncio.gather(
+            *(cluster.send(node, request(mine), "admin") for node, mine in by_node.items()), return_exceptions=True
+        )
+        for answer in answers:
+            if isinstance(answer, Lost):
+                trouble = answer
+            elif isinstance(answer, BaseException):
+                raise answer
+            else:
+                for tp, error, offset in read(answer):
+                    if error:
+                        trouble = Refused(error)
+                    else:
+                        found[tp] = offset
+                        left.pop(tp, None)
+        if trouble is None:
+            return found
+        await tries.again(trouble)
+        await persist("cannot find the partitions' leaders", lambda: cluster.refresh({tp.topic for tp in left}))
+
+
+async def committed(cluster: Cluster, group: str, tps: Iterable[TopicPartition]) -> dict[TopicPartition, Committed]:
+    """Return the group's positions; partitions without one are left out."""
+    topics: dict[str, list[int]] = {}
+    for tp in tps:
+        topics.setdefault(tp.topic, []).append(tp.partition)
+    if not topics:
+        return {}
+
+    def read(response: Any) -> dict[TopicPartition, Committed]:
+        check(response.error_code)
+        found = {}
+        for topic, partitions, _ in response.topics:
+            for partition, offset, _, metadata, error, _ in partitions:
+                if error != Code.UNKNOWN_TOPIC_OR_PARTITION:
+                    check(error)
+                if offset >= 0:
+                    found[TopicPartition(topic, partition)] = Committed(offset, metadata or "")
+        return found
+
+    doing = f"cannot read the positions of group {group!r}"
+    found: dict[TopicPartition, Committed] = await _ask_coordinator(
+        cluster, doing, group, StableOffsetFetchRequest(group, topics), read
+    )
+    return found
+
+
+async def delete_offsets(cluster: Cluster, group: str) -> None:
+    """Forget all positions of a group; raises `BrokerError` while it has members."""
+
+    def read(response: Any) -> None:
+        error = response.results[0][1]
+        if error == Code.NON_EMPTY_GROUP:
+            raise BrokerError(f"group {group!r} has members: its positions are in use", fix="stop its workers first")
+        if error != Code.GROUP_ID_NOT_FOUND:
+            check(error)
+
+    doing = f"cannot delete the positions of group {group!r}"
+    await _ask_coordinator(cluster, doing, group, DeleteGroupsRequest([group]), read)
+
+
+async def _ask_coordinator(cluster: Cluster, doing: str, group: str, request: Any, read: Any) -> Any:
+    async def once() -> Any:
+        try:
+            return read(await cluster.send(await cluster.coordinator(GROUP, group), request, "admin"))
+        except (Lost, Refused) as error:
+            if isinstance(error, Lost) or error.code in MOVED:
+                cluster.moved(GROUP, group)
+            raise
+
+    return await persist(doing, once)
