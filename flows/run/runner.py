@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from time import perf_counter
-from typing import Any
 
 from dsl.plan.graph import Plan
 from dsl.plan.nodes import SourceNode, TimerNode
@@ -17,6 +16,7 @@ from flows.run.free_timers import FreeTimer, timer_task_id
 from flows.run.progress import Progress
 from flows.run.source_task import SourceTask, source_task_id
 from flows.run.task import Task
+from flows.state.to_the_end import to_the_end
 
 log = logging.getLogger("flows.worker")
 
@@ -158,7 +158,7 @@ class TaskRunner:
         finally:
             try:
                 # 4
-                await _to_the_end(task.close() if finished else task.abandon())
+                await to_the_end(task.close() if finished else task.abandon())
             finally:
                 del self.tasks[task_id]
         self._env.probe("rebalance 4")
@@ -183,13 +183,3 @@ def task_inputs(plan: Plan) -> dict[str, list[TopicPartition]]:
     sources = [source_task_id(n.id) for n in plan.of_type(SourceNode)]
     timers = [timer_task_id(n.id) for n in plan.of_type(TimerNode) if not n.tables]
     return {**found, **{t: [] for t in (*sources, *timers)}}
-
-
-async def _to_the_end(work: Coroutine[Any, Any, None]) -> None:
-    """Await work that a cancellation must not leave half done, such as closing a store that is soon opened again."""
-    task = asyncio.create_task(work)
-    try:
-        await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await asyncio.wait([task])
-        raise

@@ -28,6 +28,7 @@ from flows.source.watermarks import decode_watermark
 from flows.state.base import Store
 from flows.state.restore import restore
 from flows.state.task_state import TaskState
+from flows.state.to_the_end import to_the_end
 
 log = logging.getLogger("flows.task")
 
@@ -79,17 +80,15 @@ class Task:
         env.probe("start 2")
         # 3
         tables = store_tables(env.plan, self.part)
-        store = await asyncio.to_thread(self._open_store, list(tables))
-        self.state = TaskState(store)
-        self._flusher = Flusher(self.id, self.state, env.metrics)
+        self.state = state = await to_the_end(self._open_state(list(tables)))
         env.probe("start 3")
         # 4
         changelogs = {t: TopicPartition(changelog(env.plan.app, t), self.partition) for t in tables}
-        found = await restore(store, env.broker, changelogs, env.progress, clock=env.clock)
+        found = await restore(state.store, env.broker, changelogs, env.progress, clock=env.clock, probe=env.probe)
         self._check_fingerprints(tables, found)
         env.probe("start 4")
         # 5
-        self.pipeline = compile_task(self._context(self.state))
+        self.pipeline = compile_task(self._context(state))
         for tp in inputs:
             branch = self.pipeline.branches[tp]
             branch.source.watermark = mark = decode_watermark(committed[tp].metadata if tp in committed else "")
@@ -98,11 +97,9 @@ class Task:
             for step in branch.tables:
                 step.floor = mark.advanced
             self._silence[tp] = Silence(branch, env.idle_after)
-        taken = self._taken = TakenRows(self.pipeline, self.state)
+        taken = self._taken = TakenRows(self.pipeline, state)
         taken.restore()
-        self._committer = Committer(
-            env, self.id, self.partition, self.pipeline, self.state, self._producer, tables, taken
-        )
+        self._committer = Committer(env, self.id, self.partition, self.pipeline, state, self._producer, tables, taken)
         self._committer.begin(committed, {t for t in tables if t not in found})
         env.probe("start 5")
         # 6
@@ -112,6 +109,12 @@ class Task:
         await self.pipeline.start()
         self.ready = True
         env.probe("start 6")
+
+    async def _open_state(self, tables: list[str]) -> TaskState:
+        # Noted here, since a start that is cancelled meanwhile must find what to close.
+        self.state = TaskState(await asyncio.to_thread(self._open_store, tables))
+        self._flusher = Flusher(self.id, self.state, self.env.metrics)
+        return self.state
 
     def _open_store(self, tables: list[str]) -> Store:
         store = self.env.open_store(self.id)

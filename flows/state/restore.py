@@ -19,6 +19,7 @@ from flows.state.base import Store
 from flows.state.keys import RESERVED_PREFIX
 from flows.state.restore_target import Target, target_of
 from flows.state.task_state import TaskState
+from flows.state.to_the_end import to_the_end
 
 _FETCH_RECORDS = 20_000
 _WRITE_ENTRIES = 100_000
@@ -27,6 +28,9 @@ _REBUILDS = 3
 
 Progress = Callable[[str, int, int, float], None]
 """Called with table, offsets done, offsets in total, and records a second over all tables."""
+
+Probe = Callable[[str], None]
+"""Called at each numbered step; tests raise there to crash the restore."""
 
 
 class Replay(msgspec.Struct):
@@ -55,16 +59,21 @@ async def restore(
     stall_after: float = 30.0,
     tombstone_retention: float = 7 * 86400.0,
     clock: Clock | None = None,
+    probe: Probe = lambda step: None,
 ) -> dict[str, bytes]:
     """Replay the changelogs of these tables and return the metadata (fingerprint) of each table that has one.
 
     `target` is a store; or a `TaskState` over a store that is read-only, which then holds the tail in memory.
 
-    1. Read start and end of every changelog; tables that do not exist are created.
-    2. A table whose position lies outside of them, or that missed tombstones because the store was away for
-       longer than `tombstone_retention` seconds, is dropped and replayed from the start.
-    3. Replay all tables together in large writes until each position has reached its end.
-    4. If the broker dropped records on the way (`OffsetOutOfRange`), go back to 1.
+    1. Read start and end of every changelog, and the positions and the time of the last write from the store.
+    2. Tables that do not exist are created. A table whose position lies outside of its changelog, or that missed
+       tombstones because the store was away for longer than `tombstone_retention` seconds, is dropped and begins at
+       the changelog's start.
+    3. Replay all tables together. A fingerprint is stored as soon as it is read: before the position passes it.
+    4. Now and then, and at the end, the rows read so far are written, at once with the position behind them.
+    5. Once every position has reached its changelog's end, the fingerprints are read from the store.
+
+    If the broker dropped records on the way (`OffsetOutOfRange`), it goes back to 1.
 
     Raises `BrokerUnavailable` when nothing moves for `stall_after` seconds, naming the changelog, and what the
     broker and the store raise. A cancelled or failed restore goes on from the last write.
@@ -73,24 +82,28 @@ async def restore(
     sink = target_of(target)
     rebuilds = 0
     while True:
-        # 1 and 2
-        replays = await _plan(sink, broker, changelogs, clock.now() - tombstone_retention)
+        replays = await _plan(sink, broker, changelogs, clock.now() - tombstone_retention, probe)
         try:
-            # 3
-            await _Run(sink, broker, replays, progress, stall_after, clock).run()
+            await _Run(sink, broker, replays, progress, stall_after, clock, probe).run()
         except OffsetOutOfRange:
-            # 4
             rebuilds += 1
             if rebuilds > _REBUILDS:
                 raise
             continue
+        # 5
+        probe("restore 5")
         return {table: found for table in changelogs if (found := sink.metadata(table)) is not None}
 
 
-async def _plan(sink: Target, broker: Broker, changelogs: Mapping[str, TopicPartition], too_old: float) -> list[Replay]:
+async def _plan(
+    sink: Target, broker: Broker, changelogs: Mapping[str, TopicPartition], too_old: float, probe: Probe
+) -> list[Replay]:
+    # 1
     tps = list(changelogs.values())
     starts, ends = await broker.start_offsets(tps), await broker.end_offsets(tps)
     positions, last_write = sink.positions(), sink.last_write()
+    probe("restore 1")
+    # 2
     away_too_long = last_write is not None and last_write < too_old
     replays = []
     for table, tp in changelogs.items():
@@ -98,17 +111,18 @@ async def _plan(sink: Target, broker: Broker, changelogs: Mapping[str, TopicPart
         replay = Replay(table, tp, starts[tp], ends[tp], starts[tp] if stored is None else stored)
         missed = away_too_long and not replay.done
         if stored is None and sink.is_empty(table):
-            await asyncio.to_thread(sink.create, table)
+            await to_the_end(asyncio.to_thread(sink.create, table))
         elif stored is None or replay.out_of(starts[tp], ends[tp]) or missed:
-            await asyncio.to_thread(sink.reset, table)
+            await to_the_end(asyncio.to_thread(sink.reset, table))
             replay.position = starts[tp]
         replay.first = replay.position
         replays.append(replay)
+        probe("restore 2")
     return replays
 
 
 class _Run:
-    """Step 3: one reader over all tables that are behind, and one write under way while the next is fetched."""
+    """Steps 3 and 4: one reader over all tables that are behind, and one write under way while the next is fetched."""
 
     def __init__(
         self,
@@ -118,9 +132,10 @@ class _Run:
         progress: Progress,
         stall_after: float,
         clock: Clock,
+        probe: Probe,
     ) -> None:
         self._sink, self._broker, self._progress = sink, broker, progress
-        self._stall_after, self._clock = stall_after, clock
+        self._stall_after, self._clock, self._probe = stall_after, clock, probe
         self._replays = {replay.tp: replay for replay in replays}
         self._began = self._moved = clock.monotonic()
         self._records = 0
@@ -132,9 +147,11 @@ class _Run:
         if behind:
             reader = self._broker.reader(behind)
             try:
+                # 3
                 while left := [tp for tp in behind if not self._replays[tp].done]:
                     self._take(await reader.fetch(_FETCH_RECORDS, _POLL))
                     self._move({tp: reader.position(tp) for tp in left})
+                    self._probe("restore 3")
                     reader.pause([tp for tp in left if self._replays[tp].done])
                     if sum(map(len, self._batch.values())) >= _WRITE_ENTRIES:
                         await self._write()
@@ -197,12 +214,17 @@ class _Run:
 
     async def _write(self) -> None:
         """Start writing what has gathered, with the positions it brings the tables to."""
+        # 4
         await self._finish_write()
+        self._probe("restore 4")
         batch, self._batch = self._batch, {}
         positions = {replay.table: replay.position for replay in self._replays.values()}
         self._writing = asyncio.ensure_future(asyncio.to_thread(self._sink.apply, batch, positions))
 
     async def _finish_write(self) -> None:
-        writing, self._writing = self._writing, None
+        writing = self._writing
         if writing is not None:
-            await asyncio.shield(writing)
+            try:
+                await to_the_end(writing)
+            finally:
+                self._writing = None

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 import flows.run.commit
 import flows.run.task
+import flows.state.restore
 from flows.brokers.base import Producer, TopicPartition, Transaction
 from flows.brokers.memory import MemoryBroker
 from flows.errors import BrokerUnavailable, OutcomeUnknown
@@ -19,7 +20,9 @@ from flows.testing import Driver
 from tests.crash.airport import Airport, check, history, send
 
 STARTS = [f"start {n}" for n in range(1, 7)]
+RESTORES = [f"restore {n}" for n in range(1, 6)]
 COMMITS = [f"commit {n}" for n in range(1, 7)]
+STEPS = [*STARTS, *RESTORES, *COMMITS]
 
 
 class Crash(BaseException):
@@ -45,6 +48,16 @@ class Deaths:
             raise Crash(step)
 
 
+class InTurn(Deaths):
+    """A probe that dies at the next call of each of some steps in turn, when armed."""
+
+    def __call__(self, step: str) -> None:
+        if self.armed and self.deaths and step == self.deaths[0][0]:
+            del self.deaths[0]
+            self.happened += 1
+            raise Crash(step)
+
+
 def survive(t: Driver, work: object, *args: object) -> None:
     """Do something; after each death recover as a new process would."""
     try:
@@ -62,7 +75,8 @@ def run(t: Driver, airport: Airport, probe: Deaths, sizes: Iterator[int]) -> Non
         survive(t, send, t, airport, left[:size])
         left = left[size:]
         if len(left) % 8 < size:
-            survive(t, t.crash)
+            # To where its stores are, behind by what was not flushed; or to a worker with an empty disk.
+            survive(t, t.rebalance if len(left) % 2 else t.crash)
     probe.armed = False
     check(t, airport, flights)
     t.rebalance()
@@ -70,7 +84,7 @@ def run(t: Driver, airport: Airport, probe: Deaths, sizes: Iterator[int]) -> Non
 
 
 @pytest.mark.parametrize("call", [1, 2, 4])
-@pytest.mark.parametrize("step", [*STARTS, *COMMITS])
+@pytest.mark.parametrize("step", STEPS)
 def test_death_at_a_step(step: str, call: int) -> None:
     airport, probe = Airport(), Deaths((step, call))
     with Driver(airport.app, probe=probe) as t:
@@ -78,7 +92,16 @@ def test_death_at_a_step(step: str, call: int) -> None:
     assert probe.happened == 1
 
 
-DEATHS = st.lists(st.tuples(st.sampled_from([*STARTS, *COMMITS]), st.integers(1, 12)), min_size=1, max_size=6)
+@pytest.mark.parametrize("again", RESTORES)
+@pytest.mark.parametrize("step", RESTORES)
+def test_death_in_the_restore_after_a_death_in_the_restore(step: str, again: str) -> None:
+    airport, probe = Airport(), InTurn((step, 0), (again, 0), (step, 0))
+    with Driver(airport.app, probe=probe) as t:
+        run(t, airport, probe, cycle([5, 1]))
+    assert probe.happened == 3
+
+
+DEATHS = st.lists(st.tuples(st.sampled_from(STEPS), st.integers(1, 12)), min_size=1, max_size=6)
 
 
 @settings(max_examples=20, deadline=None, derandomize=True, report_multiple_bugs=False)
@@ -170,6 +193,10 @@ def test_a_crash_while_the_broker_is_away_loses_nothing() -> None:
 
 def test_every_numbered_step_has_its_probe() -> None:
     """A step that is added to a protocol must be added to the deaths above."""
-    for function, steps in ((flows.run.task.Task.start, STARTS), (flows.run.commit.Committer.commit, COMMITS)):
+    for function, steps in (
+        (flows.run.task.Task.start, STARTS),
+        (flows.state.restore.restore, RESTORES),
+        (flows.run.commit.Committer.commit, COMMITS),
+    ):
         numbers = re.findall(r"^ +(\d)\. ", function.__doc__ or "", flags=re.MULTILINE)
         assert [f"{steps[0].split()[0]} {n}" for n in numbers] == steps
