@@ -61,7 +61,10 @@ async def _run(app: App, settings: Settings, stopper: Stopper) -> None:
             loop.call_soon_threadsafe(running.stop)
 
     stopper.on_stop(ask)
-    await running.run()
+    try:
+        await running.run()
+    finally:
+        gc.unfreeze()  # else DuckDB complains, as the process ends, of all that was never collected
 
 
 def _pair(text: str) -> tuple[str, str]:

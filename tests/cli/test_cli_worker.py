@@ -53,6 +53,11 @@ class WorkerProcess:
                 return line
         raise AssertionError(f"the worker never said {words!r}: {self.lines}")
 
+    def rest(self) -> list[str]:
+        """Return what an ended worker had still said."""
+        self._thread.join()
+        return [line for line in iter(self._news.get, None) if line]
+
     def stop(self, number: int = signal.SIGINT) -> int:
         self.process.send_signal(number)
         return self.process.wait(timeout=DEADLINE)
@@ -91,7 +96,9 @@ def query(run: Run, sql: str = SQL) -> list[dict[str, object]]:
 
 def test_drain_then_query_without_a_worker(start: Start, run: Run) -> None:
     run("send", "departures", "-", stdin=DEPARTURES)
-    assert start("--drain").process.wait(timeout=DEADLINE) == 0
+    worker = start("--drain")
+    assert worker.process.wait(timeout=DEADLINE) == 0
+    assert "stopped: " in worker.rest()[-1]
     assert query(run) == COUNTS
     assert query(run, "SELECT sum(value)::INT AS n FROM in_a_row") == [{"n": 5}]
     run("send", "departures", '{"carrier": "AA", "delay": null, "at": 1357034400}')
