@@ -19,6 +19,7 @@ import msgspec
 from dsl.durations import microseconds
 from dsl.errors import nearest
 from flows.errors import DeclarationError, UsageError
+from flows.secret import Secret, read_secret, secret_of
 
 log = logging.getLogger(__name__)
 
@@ -53,12 +54,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     `drain` stops the worker once the inputs are processed to their end. `speed` replays sources at this multiple of
     the pace of their event times (None: as fast as the engine takes them). A worker commits after `commit_interval`
     or `commit_records`, fetches up to `fetch_records` of a partition, and works on `chunk_records` at a time.
+    `web_token` is a secret: it comes from the environment only, or from the file `web_token_file`.
     """
 
     data: Annotated[Path, msgspec.Meta(description="a folder")]
     broker: Annotated[str, _TEXT, msgspec.Meta(description='"embedded" or a URL such as embedded:///path')] = "embedded"
     web_host: Annotated[str, _TEXT, msgspec.Meta(description="an address to listen on")] = "127.0.0.1"
     web_port: Port = 6066
+    web_token: Annotated[Secret | None, msgspec.Meta(description="a secret text")] = None
+    web_token_file: Annotated[Path | None, msgspec.Meta(description="a file that holds the token")] = None
     drain: Flag = False
     speed: Annotated[Positive | None, msgspec.Meta(description="a number above 0")] = None
     log_level: Annotated[Level, _one_of(Level)] = "info"
@@ -82,6 +86,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     def state(self) -> Path:
         """Return the folder of the task stores."""
         return self.data / "state"
+
+    def read_web_token(self) -> str | None:
+        """Return the token that the page and the API ask for, None where they ask for none. Raises `UsageError`."""
+        return self.web_token if self.web_token_file is None else read_secret(self.web_token_file)
 
 
 class Given(NamedTuple):
@@ -116,7 +124,17 @@ def load_settings(
     values: dict[str, Any] = {"data": folder / ".flows" / app_id}
     for given in (*_from_project(folder), *_from_environment(environ, folder), *_from_options(options or {}, folder)):
         values[given.name] = _checked(given)
+        if given.name in _TOKENS:  # they stand for the same
+            values.pop(next(name for name in _TOKENS if name != given.name), None)
     return Settings(**values)
+
+
+def _refuse_secret(name: str, source: str, why: str) -> None:
+    if name == "web_token":
+        raise UsageError(
+            f"{source}: web_token is a secret, and {why}",
+            fix="set FLOWS_WEB_TOKEN, or name a file that holds it: --web-token-file PATH",
+        )
 
 
 def project_file(folder: Path) -> ProjectFile | None:
@@ -145,7 +163,9 @@ def _from_project(folder: Path) -> Iterator[Given]:
     source = f"[tool.flows] in {found.path}"
     for name, value in found.table.items():
         if name != "app":
-            yield Given(_known(name.replace("-", "_"), name, source), value, source, found.path.parent)
+            known = _known(name.replace("-", "_"), name, source)
+            _refuse_secret(known, source, "such a file is kept with the code")
+            yield Given(known, value, source, found.path.parent)
 
 
 def _from_environment(environ: Mapping[str, str], folder: Path) -> Iterator[Given]:
@@ -164,7 +184,9 @@ def _from_environment(environ: Mapping[str, str], folder: Path) -> Iterator[Give
 def _from_options(options: Mapping[str, Any], folder: Path) -> Iterator[Given]:
     for name, value in options.items():
         if value is not None:
-            yield Given(option_name(name), value, f"the option --{name.replace('_', '-')}", folder)
+            known = option_name(name)
+            _refuse_secret(known, "the command line", "all users of this machine can see it there")
+            yield Given(known, value, f"the option --{name.replace('_', '-')}", folder)
 
 
 def _known(name: str, written: str, source: str) -> str:
@@ -178,8 +200,10 @@ def _known(name: str, written: str, source: str) -> str:
 def _checked(given: Given) -> Any:
     """Turn what was written into the setting's type."""
     try:
-        if given.name == "data":
+        if given.name in _PATHS:
             return given.base / Path(given.value).expanduser()
+        if given.name == "web_token":
+            return secret_of(given.value, given.source)
         return msgspec.convert(_prepared(given), _TYPES[given.name], strict=False)
     except (msgspec.ValidationError, DeclarationError, TypeError):
         raise UsageError(
@@ -215,6 +239,8 @@ def _expected(name: str) -> str:
 _TYPES: dict[str, Any] = {
     name: get_type_hints(Settings, include_extras=True)[name] for name in Settings.__struct_fields__
 }
+_PATHS = frozenset({"data", "web_token_file"})
+_TOKENS = ("web_token", "web_token_file")
 _DURATIONS = frozenset(name for name in _TYPES if "duration" in _expected(name))
 _FLAGS = frozenset(name for name in _TYPES if _expected(name) == "true or false")
 _CHOICES = frozenset(name for name in _TYPES if _expected(name).startswith("one of"))

@@ -26,10 +26,10 @@ class Unreachable(FlowsError):
 
 
 class RunningWorker:
-    """A worker at an address such as http://127.0.0.1:6066."""
+    """A worker at an address such as http://127.0.0.1:6066; `token` is what it asks for, if anything."""
 
-    def __init__(self, address: str) -> None:
-        self.address = address.rstrip("/")
+    def __init__(self, address: str, token: str | None = None) -> None:
+        self.address, self._token = address.rstrip("/"), token
 
     async def tables(self) -> list[TableInfo]:
         """Return the worker's tables. Raises `Unreachable`."""
@@ -49,6 +49,8 @@ class RunningWorker:
     def _fetch(self, url: str, body: dict[str, Any] | None, timeout: float) -> Any:
         data = None if body is None else msgspec.json.encode(body)
         request = urllib.request.Request(url, data, {"Content-Type": "application/json"})
+        if self._token is not None:  # not to be taken along to where an answer redirects
+            request.add_unredirected_header("Authorization", f"Bearer {self._token}")
         try:
             with _opener.open(request, timeout=timeout) as answer:
                 return msgspec.json.decode(answer.read())

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from flows.brokers.base import Broker
+from flows.brokers.base import Broker, Member
 from flows.cli.brokers import has_data, opened_broker
 from flows.cli.http import RunningWorker, Unreachable
 from flows.cli.subject import Subject, plan_of_data
@@ -30,8 +30,8 @@ async def ask(subject: Subject, sql: str, *, timeout: float) -> Result:
         # 2
         if len(members) == 1 and members[0].address:
             try:
-                result = await RunningWorker(members[0].address).query(sql, timeout)
-            except Unreachable:  # killed, its lease still running; or behind a token
+                result = await _worker(subject, members[0]).query(sql, timeout)
+            except Unreachable:  # killed, its lease still running; or behind a token that is not ours
                 result = None
             if result is not None and not result.truncated:
                 return result
@@ -47,10 +47,14 @@ async def list_tables(subject: Subject) -> list[TableInfo]:
             for member in await broker.group_members(subject.plan.app):
                 if member.address:
                     try:
-                        return await RunningWorker(member.address).tables()
+                        return await _worker(subject, member).tables()
                     except Unreachable:
                         continue
     return [decoder.info for decoder in table_decoders(plan_of_data(subject)).values()]
+
+
+def _worker(subject: Subject, member: Member) -> RunningWorker:
+    return RunningWorker(member.address, subject.settings.read_web_token())
 
 
 def offline_tables(subject: Subject, broker: Broker, *, with_stores: bool) -> OfflineTables:

@@ -124,7 +124,8 @@ class Worker:
         try:
             # 2
             if self.settings.web_port >= 0:
-                web = WebServer(tables, board, query, self.settings.web_host, self.settings.web_port)
+                host, port, token = self.settings.web_host, self.settings.web_port, self.settings.read_web_token()
+                web = WebServer(tables, board, query, host, port, token=token)
                 self.address = await web.start()
                 log.info("the live page is at %s", self.address)
             # 3

@@ -36,7 +36,7 @@ def check_binding(host: str, token: str | None) -> None:
     if token is None and not is_loopback(host):
         raise UsageError(
             f"the web page would be open to anyone who reaches {host or 'this machine'!r}",
-            fix="bind to 127.0.0.1, or set a token with --web-token",
+            fix="bind to 127.0.0.1, or give a token: FLOWS_WEB_TOKEN, or --web-token-file PATH",
         )
 
 

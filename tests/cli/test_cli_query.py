@@ -94,6 +94,7 @@ class Page:
     def __init__(self) -> None:
         self.answers: dict[str, tuple[int, Any]] = {}
         self.asked: list[tuple[str, Any]] = []
+        self.tokens: set[str | None] = set()
         page = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -107,6 +108,7 @@ class Page:
                 self._answer()
 
             def _answer(self) -> None:
+                page.tokens.add(self.headers["Authorization"])
                 code, found = page.answers[self.path]
                 body = json.dumps(found).encode()
                 self.send_response(code)
@@ -173,6 +175,18 @@ def test_a_running_worker_is_asked(living: Living, page: Page, run: Run) -> None
     assert json.loads(shown.stdout) == [{"key": "LGA", "value": 9}]
     assert page.asked == [("/api/query", {"sql": IN_A_ROW})]
     assert run("tables").stdout.splitlines()[1].startswith("live   dictionary  key: str")
+
+
+def test_the_worker_is_asked_with_the_token_of_the_settings(
+    living: Living, page: Page, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FLOWS_WEB_TOKEN", "open sesame")
+    living.join("one", page.address)
+    page.answers["/api/query"] = (200, {"columns": ["key"], "rows": [["LGA"]], "truncated": False})
+    page.answers["/api/tables"] = (200, [])
+    assert run("query", IN_A_ROW).exit_code == 0
+    assert run("tables").exit_code == 0
+    assert page.tokens == {"Bearer open sesame"}
 
 
 def test_what_the_worker_says_is_wrong_is_told(living: Living, page: Page, run: Run) -> None:

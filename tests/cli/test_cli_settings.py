@@ -103,3 +103,46 @@ def test_a_project_file_that_cannot_be_read(tmp_path: Path, text: str | bytes) -
     (tmp_path / "pyproject.toml").write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(UsageError, match=r"pyproject.toml"):
         load(tmp_path)
+
+
+SECRET = "do-not-tell-0123456789"
+
+
+def test_the_token_comes_from_the_environment_or_a_file_and_does_not_show(tmp_path: Path) -> None:
+    settings = load(tmp_path, FLOWS_WEB_TOKEN=f" {SECRET}\n")
+    assert settings.read_web_token() == SECRET
+    assert SECRET not in repr(settings)
+    (tmp_path / "token").write_text(SECRET + "\n")
+    assert load(tmp_path, {"web_token_file": "token"}).read_web_token() == SECRET
+    assert load(tmp_path, FLOWS_WEB_TOKEN_FILE=str(tmp_path / "token")).read_web_token() == SECRET
+    assert load(tmp_path).read_web_token() is None
+
+
+def test_of_a_token_and_its_file_the_later_source_wins(tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text('[tool.flows]\nweb_token_file = "not there"\n')
+    (tmp_path / "token").write_text("of the file")
+    assert load(tmp_path, FLOWS_WEB_TOKEN="of the environment").read_web_token() == "of the environment"
+    given = load(tmp_path, {"web_token_file": "token"}, FLOWS_WEB_TOKEN="of the environment")
+    assert given.read_web_token() == "of the file"
+    with pytest.raises(UsageError, match=f"{tmp_path}/not there cannot be read: No such file"):
+        load(tmp_path).read_web_token()
+
+
+def test_a_secret_in_a_project_file_or_on_the_command_line_is_refused_and_not_repeated(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"set FLOWS_WEB_TOKEN, or .*: --web-token-file PATH") as told:
+        load(tmp_path, {"web_token": SECRET})
+    assert SECRET not in str(told.value)
+    (tmp_path / "pyproject.toml").write_text(f'[tool.flows]\nweb-token = "{SECRET}"\n')
+    with pytest.raises(UsageError, match=r"pyproject.toml: web_token is a secret") as told:
+        load(tmp_path)
+    assert SECRET not in str(told.value)
+
+
+@pytest.mark.parametrize("text", ["", " \n", "two\nlines", "schlüssel", "x" * 5000])
+def test_a_token_that_no_header_carries_is_refused_and_not_repeated(tmp_path: Path, text: str) -> None:
+    (tmp_path / "token").write_text(text)
+    with pytest.raises(UsageError, match="the secret") as told:
+        load(tmp_path, FLOWS_WEB_TOKEN=text)
+    assert not text.strip() or text not in str(told.value)
+    with pytest.raises(UsageError, match=f"{tmp_path}/token: the secret"):
+        load(tmp_path, {"web_token_file": "token"}).read_web_token()

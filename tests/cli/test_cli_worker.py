@@ -9,6 +9,8 @@ import signal
 import subprocess
 import sys
 import threading
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -128,6 +130,28 @@ def test_a_killed_worker_leaves_its_tables_readable(start: Start, run: Run) -> N
         assert worker.process.poll() is None
     worker.stop(signal.SIGKILL)
     assert query(run) == COUNTS
+
+
+def test_a_worker_with_a_token_answers_those_who_have_it(start: Start, run: Run, airport: Path) -> None:
+    (airport / "token").write_text("open sesame\n")
+    worker = start("--web-host", "0.0.0.0", "--web-token-file", "token", "-l", "debug")
+    port = worker.wait_for("the live page is at").split(":")[-1].strip()
+    tables = f"http://127.0.0.1:{port}/api/tables"
+    with pytest.raises(urllib.error.HTTPError, match="401"):
+        urllib.request.urlopen(tables, timeout=DEADLINE)
+    asked = urllib.request.Request(tables, headers={"Authorization": "Bearer open sesame"})
+    with urllib.request.urlopen(asked, timeout=DEADLINE) as answer:
+        assert [t["name"] for t in json.load(answer)] == ["delays", "in_a_row"]
+    worker.wait_for("holds 2 of 2 tasks")
+    assert worker.stop() == 0
+    worker.wait_for("stopped: ")
+    assert "sesame" not in "".join(worker.lines)
+
+
+def test_a_public_page_without_a_token_is_refused(start: Start) -> None:
+    worker = start("--web-host", "0.0.0.0")
+    assert worker.process.wait(timeout=DEADLINE) == 2
+    assert "give a token: FLOWS_WEB_TOKEN, or --web-token-file PATH" in worker.wait_for("Error: ")
 
 
 def test_json_log_lines(start: Start) -> None:

@@ -58,7 +58,7 @@ async def test_the_port_is_free_again_after_stop(site: Site) -> None:
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "", "10.0.0.7", "example.org"])
 def test_an_open_address_without_a_token_is_refused(site: Site, host: str) -> None:
-    with pytest.raises(UsageError, match=r"bind to 127\.0\.0\.1, or set a token with --web-token"):
+    with pytest.raises(UsageError, match=r"bind to 127\.0\.0\.1, or give a token: FLOWS_WEB_TOKEN"):
         site.server(host=host)
 
 

@@ -23,7 +23,7 @@ export function askForToken(done) {
       "form",
       { onsubmit: enter },
       el("h2", { id: "token-title" }, "This worker asks for its token"),
-      el("label", { for: "token", class: "quiet" }, "The one it was started with (--web-token)."),
+      el("label", { for: "token", class: "quiet" }, "The one it was started with: FLOWS_WEB_TOKEN, or the content of --web-token-file."),
       field,
       el("button", { class: "field primary" }, "Open"),
     ),
