@@ -14,8 +14,9 @@ help:  ## Show what there is.
 demo: $(VENV)/.installed-demo  ## Replay 336,776 real flights and watch the tables. ARGS=--drain stops at the end.
 	@exec $(BIN)/flows worker -l info -A examples/flights $(ARGS)
 
-test: $(VENV)/.installed-dev  ## Run all tests, Chromium's too. ARGS=tests/docs runs some.
+test: $(VENV)/.installed-dev  ## Run all tests, Chromium's and Kafka's too. ARGS=tests/docs runs some.
 	@.ci/browser
+	@.ci/kafka >/dev/null
 	@exec $(BIN)/python -m pytest $(ARGS)
 
 check: $(VENV)/.installed-dev  ## Lint, formatting, strict types.

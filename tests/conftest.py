@@ -1,8 +1,21 @@
-"""What holds for all tests: random histories are the same at each run, so that a red test is red again."""
+"""What holds for all tests: random histories are the same at each run, and a Kafka is there for who asks for it."""
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import settings
 
+from tests.kafka.fixtures import FIXTURES, _three, kafka, kafka_cluster, kafka_secure, kafka_three
+
+__all__ = ["_three", "kafka", "kafka_cluster", "kafka_secure", "kafka_three"]
+
+# A red test is red again.
 settings.register_profile("deterministic", derandomize=True, deadline=None)
 settings.load_profile("deterministic")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark every test that takes a Kafka."""
+    for item in items:
+        if FIXTURES.intersection(getattr(item, "fixturenames", ())):
+            item.add_marker("kafka")
