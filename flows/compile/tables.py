@@ -51,6 +51,11 @@ class TableDecoder:
         """Return the key columns of a row, and its window's bounds in seconds."""
         return {name: values[0] for name, values in self._keys([key]).items()}
 
+    def key_rows(self, keys: Sequence[bytes]) -> list[Row]:
+        """Return the key columns of many rows, without their windows."""
+        columns, _ = self._codec.decode_columns(keys)
+        return [dict(zip(self.info.keys, row, strict=True)) for row in zip(*columns, strict=True)]
+
     def visible(self, entries: Iterable[Entry]) -> Iterator[Entry]:
         """Return the entries that readers see.
 

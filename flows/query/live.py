@@ -72,10 +72,17 @@ class Subscription:
             self._coalesce()
         self._wake()
 
+    def miss(self) -> None:
+        """Have the reader read the table again: something changed that comes as no change."""
+        if not self._closed:
+            self._clear()
+            self._missed = True
+            self._wake()
+
     def _take(self) -> list[Change]:
         if self._missed:
             self._missed = False
-            raise ChangesMissed(f"more than {self._bound:,} keys of {self.table!r} changed; read the table again")
+            raise ChangesMissed(f"more of {self.table!r} changed than is kept for a reader; read the table again")
         if not self._batches:
             raise StopAsyncIteration
         taken = _latest(self._batches)
@@ -121,6 +128,11 @@ class ChangeHub:
         """Hand a commit's changes to the table's readers; never waits for them. Leave the list as it is."""
         for reader in self._readers.get(table, ()):
             reader.put(changes)
+
+    def miss(self, table: str) -> None:
+        """Have the table's readers read it again: rows came or went that nobody changed, as in a restore."""
+        for reader in self._readers.get(table, ()):
+            reader.miss()
 
     def subscribe(self, table: str) -> Subscription:
         """Watch a table: changes published from this call on are received. Close it by `aclose`."""

@@ -15,7 +15,7 @@ import polars as pl
 
 from flows.brokers.base import Broker, Records, TopicPartition
 from flows.errors import BrokerUnavailable
-from flows.query.base import Change, Row, TableInfo
+from flows.query.base import Change, Missing, Row, TableInfo
 from flows.query.rows import Entry, RowDecoder, select_rows, window_starts
 from flows.state.base import Store
 
@@ -29,6 +29,7 @@ Partitions = list[TopicPartition]
 Rows = list[Row]
 Starts = list[float]
 Changes = list[Change]
+Lacks = list[Missing]
 PartitionRows = dict[TopicPartition, dict[bytes, bytes]]
 
 _FETCH = 50_000
@@ -44,7 +45,7 @@ class StoredTable(msgspec.Struct, frozen=True):
 
 
 class OfflineTables:
-    """Tables of a data folder; implements `Tables`.
+    """Tables of a data folder; implements `Tables`. Nothing is ever missing.
 
     `open_store` opens a store's folder for reading; None reads changelogs only, which is right while workers hold the
     stores. A table is read once and kept.
@@ -59,13 +60,21 @@ class OfflineTables:
     def list(self) -> Infos:
         return [t.decoder.info for t in self._tables.values()]
 
-    async def rows(self, table: str, *, key: str | None = None, window: float | None = None, limit: int = 1000) -> Rows:
+    async def rows(
+        self,
+        table: str,
+        *,
+        key: str | None = None,
+        window: float | None = None,
+        limit: int = 1000,
+        missing: Lacks | None = None,
+    ) -> Rows:
         return select_rows(self._tables[table].decoder, await self.entries(table), key=key, window=window, limit=limit)
 
-    async def windows(self, table: str, *, limit: int = 200) -> Starts:
+    async def windows(self, table: str, *, limit: int = 200, missing: Lacks | None = None) -> Starts:
         return window_starts(self._tables[table].decoder, await self.entries(table), limit=limit)
 
-    async def frame(self, table: str) -> pl.DataFrame:
+    async def frame(self, table: str, *, missing: Lacks | None = None) -> pl.DataFrame:
         entries = await self.entries(table)
         return await asyncio.to_thread(self._tables[table].decoder.frame, entries)
 

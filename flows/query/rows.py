@@ -11,7 +11,7 @@ from typing import Protocol
 
 import polars as pl
 
-from flows.query.base import Row, TableInfo, key_contains
+from flows.query.base import Row, TableInfo, Wanted, key_contains
 
 Entry = tuple[bytes, bytes]
 
@@ -26,6 +26,9 @@ class RowDecoder(Protocol):
 
     def key(self, key: bytes) -> Row:
         """Return the key columns of a row, and its window."""
+
+    def key_rows(self, keys: Sequence[bytes]) -> list[Row]:
+        """Return the key columns of many rows, without their windows."""
 
     def visible(self, entries: Iterable[Entry]) -> Iterator[Entry]:
         """Return the entries that readers see: not those of windows that wait for their end."""
@@ -49,22 +52,31 @@ def select_rows(
     limit: int = 1000,
 ) -> list[Row]:
     """Return the rows that a reader asks for, newest window first; what is left out is not decoded."""
-    chosen = list(entries)
-    if window is not None:
-        chosen = [e for e in chosen if decoder.window_start(e[0]) == window]
+    wanted = Wanted(partitions=(), key=key, window=window, limit=limit)
+    return decoder.rows(select_entries(decoder, entries, wanted))
+
+
+def select_entries(decoder: RowDecoder, entries: Iterable[Entry], wanted: Wanted) -> list[Entry]:
+    """Return the entries that a reader asks for, newest window first, within a window in their order."""
+    chosen: Iterable[Entry] = entries
+    if wanted.exact is not None:
+        skip, exact = (0 if decoder.info.window is None else _WINDOW_BYTES), wanted.exact
+        chosen = (e for e in chosen if e[0][skip:] == exact)
+    chosen = list(chosen)
+    if wanted.window is not None:
+        chosen = [e for e in chosen if decoder.window_start(e[0]) == wanted.window]
     if decoder.info.window is not None:
         # Stable, so that within a window rows stay in key order.
         chosen.sort(key=lambda e: e[0][:_WINDOW_BYTES], reverse=True)
-    return list(islice(_matching(decoder, chosen, key), max(limit, 0)))
+    found: Iterable[Entry] = chosen if wanted.key is None else _matching(decoder, chosen, wanted.key)
+    return list(found) if wanted.limit is None else list(islice(found, max(wanted.limit, 0)))
 
 
-def _matching(decoder: RowDecoder, entries: Sequence[Entry], text: str | None) -> Iterator[Row]:
+def _matching(decoder: RowDecoder, entries: Sequence[Entry], text: str) -> Iterator[Entry]:
     for start in range(0, len(entries), _CHUNK):
-        rows = decoder.rows(entries[start : start + _CHUNK])
-        if text is None:
-            yield from rows
-        else:
-            yield from (r for r in rows if key_contains({k: r[k] for k in decoder.info.keys}, text))
+        part = entries[start : start + _CHUNK]
+        keys = decoder.key_rows([key for key, _ in part])
+        yield from (entry for entry, key in zip(part, keys, strict=True) if key_contains(key, text))
 
 
 def window_starts(decoder: RowDecoder, entries: Iterable[Entry], *, limit: int = 200) -> list[float]:

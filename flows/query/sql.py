@@ -19,7 +19,7 @@ import msgspec
 import polars as pl
 
 from dsl.errors import nearest
-from flows.query.base import Tables
+from flows.query.base import Missing, Tables
 from flows.query.statement import QueryError, first_line, read_statement
 
 _CONFIG = {
@@ -40,11 +40,12 @@ _UNKNOWN_COLUMN = re.compile(r'Referenced column "([^"\n]+)" (?:was )?not found|
 
 
 class Result(msgspec.Struct, frozen=True):
-    """The rows of a query; `truncated` tells that there were more than asked for."""
+    """The rows of a query; `truncated` tells that there were more than asked for, `missing` what was not read."""
 
     columns: list[str]
     rows: list[tuple[Any, ...]]
     truncated: bool = False
+    missing: tuple[Missing, ...] = ()
 
     def objects(self) -> list[dict[str, Any]]:
         """Return each row as a dict."""
@@ -59,9 +60,11 @@ async def run_sql(sql: str, tables: Tables, *, max_rows: int | None = DEFAULT_RO
         # 2
         known = [t.name for t in tables.list()]
         statement = await asyncio.to_thread(read_statement, connection, sql, known)
-        frames = {name: await tables.frame(name) for name in sorted(statement.tables)}
+        missing: list[Missing] = []
+        frames = {name: await tables.frame(name, missing=missing) for name in sorted(statement.tables)}
         # 3
-        return await _within(connection, timeout, sql, frames, max_rows)
+        result = await _within(connection, timeout, sql, frames, max_rows)
+        return msgspec.structs.replace(result, missing=tuple(missing))
     finally:
         connection.close()
 

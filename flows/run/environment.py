@@ -32,6 +32,8 @@ class Changes(Protocol):
 
     def publish(self, table: str, changes: list[Change]) -> None: ...
 
+    def miss(self, table: str) -> None: ...
+
 
 class Environment(msgspec.Struct, kw_only=True):
     """The surroundings of a worker's tasks; times in seconds."""

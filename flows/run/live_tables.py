@@ -1,4 +1,4 @@
-"""The tables of a running worker, as its readers see them: committed rows of the tasks it holds."""
+"""The part of the tables that this worker holds: committed rows of its tasks, for readers here and for its peers."""
 
 from __future__ import annotations
 
@@ -12,55 +12,104 @@ import msgspec
 import polars as pl
 
 from flows.compile.tables import TableDecoder
-from flows.query.base import Change, Row, TableInfo
+from flows.query.base import Change, Missing, Part, Row, TableInfo, Wanted, note_missing
+from flows.query.entries import pack
 from flows.query.live import ChangeHub
-from flows.query.rows import Entry, select_rows, window_starts
+from flows.query.rows import Entry, select_entries, select_rows, window_starts
 from flows.run.task import Task
 
 Result = TypeVar("Result")
 
 
 class LiveTables:
-    """Implements `Tables`. Reading happens in a thread, on snapshots taken at one moment."""
+    """Implements `LocalTables`. Reading happens in a thread, on snapshots taken at one moment."""
 
-    def __init__(self, decoders: Mapping[str, TableDecoder], tasks: Callable[[], list[Task]], hub: ChangeHub) -> None:
-        self._decoders, self._tasks, self._hub = decoders, tasks, hub
+    def __init__(
+        self, worker: str, decoders: Mapping[str, TableDecoder], tasks: Callable[[], list[Task]], hub: ChangeHub
+    ) -> None:
+        self._worker, self._decoders, self._tasks, self._hub = worker, decoders, tasks, hub
 
     def list(self) -> builtins.list[TableInfo]:
         return [
-            msgspec.structs.replace(d.info, partitions=tuple(t.partition for t in self._holders(name)))
+            msgspec.structs.replace(d.info, partitions=tuple(sorted(self._held(name))))
             for name, d in self._decoders.items()
         ]
 
     async def rows(
-        self, table: str, *, key: str | None = None, window: float | None = None, limit: int = 1000
+        self,
+        table: str,
+        *,
+        key: str | None = None,
+        window: float | None = None,
+        limit: int = 1000,
+        missing: builtins.list[Missing] | None = None,
     ) -> builtins.list[Row]:
-        decoder = self._decoders[table]
-        return await self._read(
-            table, lambda entries: select_rows(decoder, entries, key=key, window=window, limit=limit)
+        decoder, held = self._decoders[table], [*self._held(table)]
+        found, lacks = await self._read(
+            table, held, lambda entries: select_rows(decoder, entries, key=key, window=window, limit=limit)
         )
+        note_missing(missing, lacks)
+        return found
 
-    async def windows(self, table: str, *, limit: int = 200) -> builtins.list[float]:
-        decoder = self._decoders[table]
-        return await self._read(table, lambda entries: window_starts(decoder, entries, limit=limit))
+    async def windows(
+        self, table: str, *, limit: int = 200, missing: builtins.list[Missing] | None = None
+    ) -> builtins.list[float]:
+        found, lacks = await self.starts(table, [*self._held(table)], limit=limit)
+        note_missing(missing, lacks)
+        return found
 
-    async def frame(self, table: str) -> pl.DataFrame:
-        decoder = self._decoders[table]
-        return await self._read(table, lambda entries: decoder.frame(builtins.list(entries)))
+    async def frame(self, table: str, *, missing: builtins.list[Missing] | None = None) -> pl.DataFrame:
+        decoder, held = self._decoders[table], [*self._held(table)]
+        found, lacks = await self._read(table, held, lambda entries: decoder.frame(builtins.list(entries)))
+        note_missing(missing, lacks)
+        return found
 
     def changes(self, table: str) -> AsyncIterator[builtins.list[Change]]:
         self._decoders[table]
         return self._hub.subscribe(table)
 
-    def _holders(self, table: str) -> builtins.list[Task]:
-        return [t for t in self._tasks() if t.ready and t.state is not None and t.holds(table)]
+    async def part(self, table: str, wanted: Wanted) -> Part:
+        decoder = self._decoders[table]
+        found, lacks = await self._read(
+            table, [*wanted.partitions], lambda entries: select_entries(decoder, entries, wanted)
+        )
+        return Part(found, lacks)
 
-    async def _read(self, table: str, read: Callable[[Iterator[Entry]], Result]) -> Result:
-        """Read a table's entries in key order, in a thread."""
-        snapshots = [t.state.snapshot() for t in self._holders(table) if t.state is not None]
+    async def packed(self, table: str, wanted: Wanted) -> bytes:
+        return await asyncio.to_thread(pack, await self.part(table, wanted))
+
+    async def starts(
+        self, table: str, partitions: builtins.list[int], *, limit: int
+    ) -> tuple[builtins.list[float], builtins.list[Missing]]:
+        decoder = self._decoders[table]
+        return await self._read(table, partitions, lambda entries: window_starts(decoder, entries, limit=limit))
+
+    def _held(self, table: str) -> dict[int, Task]:
+        return {t.partition: t for t in self._tasks() if t.holds(table)}
+
+    async def _read(
+        self, table: str, partitions: builtins.list[int], read: Callable[[Iterator[Entry]], Result]
+    ) -> tuple[Result, builtins.list[Missing]]:
+        """Read a table's entries in key order, in a thread; tell which of the partitions could not be read."""
+        held = self._held(table)
+        lacks = {p: why for p in partitions if (why := _why_not(held.get(p))) is not None}
+        states = [held[p].state for p in partitions if p not in lacks]
+        snapshots = [state.snapshot() for state in states if state is not None]
         try:
             entries = heapq.merge(*(s.scan(table) for s in snapshots))
-            return await asyncio.to_thread(lambda: read(self._decoders[table].visible(entries)))
+            found = await asyncio.to_thread(lambda: read(self._decoders[table].visible(entries)))
         finally:
             for snapshot in snapshots:
                 snapshot.close()
+        return found, [
+            Missing(table=table, partition=p, worker=self._worker, reason=why) for p, why in sorted(lacks.items())
+        ]
+
+
+def _why_not(task: Task | None) -> str | None:
+    """Say why a task's rows cannot be read now; None when they can."""
+    if task is None:
+        return "is about to be started"
+    if task.ready and task.state is not None:
+        return None
+    return task.progress.words()

@@ -10,10 +10,58 @@ from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, Tim
 from rich.progress import Progress as Bars
 
 from flows.settings import Settings
+from flows.state.restore import Progress as Report
 
 log = logging.getLogger("flows.progress")
 
 _LINE_EVERY = 5.0
+
+
+class RestoreProgress:
+    """How far one task's restore is, over all its tables; passes on to `report` what it is told."""
+
+    def __init__(self, report: Report) -> None:
+        self._report = report
+        self._tables: dict[str, tuple[int, int]] = {}
+        self.rate = 0.0
+
+    def __call__(self, table: str, done: int, total: int, rate: float) -> None:
+        """Note how much of a table is replayed; `rate` is in records a second over all tables."""
+        self._tables[table] = (done, total)
+        self.rate = rate
+        self._report(table, done, total, rate)
+
+    @property
+    def done(self) -> int:
+        """The records of the changelogs that are replayed."""
+        return sum(done for done, _ in self._tables.values())
+
+    @property
+    def total(self) -> int:
+        """The records of the changelogs that are to be replayed; 0 before that is known."""
+        return sum(total for _, total in self._tables.values())
+
+    @property
+    def share(self) -> float:
+        """How much is replayed, from 0 to 1."""
+        return self.done / self.total if self.total else 0.0
+
+    def words(self) -> str:
+        """Say how far it is.
+
+        >>> progress = RestoreProgress(lambda *_: None)
+        >>> progress("orders", 492_000, 1_200_000, 300_000.0)
+        >>> progress.words()
+        'restoring, 41 % of 1.2 M records'
+        """
+        return f"restoring, {int(100 * self.share)} % of {_short(self.total)} records" if self.total else "restoring"
+
+
+def _short(count: int) -> str:
+    for size, unit in ((1_000_000, "M"), (1_000, "k")):
+        if count >= size:
+            return f"{count / size:.3g} {unit}"
+    return str(count)
 
 
 class Progress:

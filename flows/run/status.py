@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from time import perf_counter, time
 from typing import Protocol
 
@@ -72,6 +73,7 @@ class StatusBoard:
             records_per_second=self._rate,
             records=self._metrics.records,
             lag=sum(t.lag for t in tasks),
+            restored=_restored(tasks),
             loop_lag=self._delay,
             tasks=tasks,
             stages=self._shares,
@@ -79,13 +81,25 @@ class StatusBoard:
         )
 
     def _of_task(self, task: Task) -> TaskStatus:
-        watermark = task.watermark
+        watermark, progress = task.watermark, task.progress
         return TaskStatus(
             id=task.id,
             state="running" if task.ready else "restoring",
+            worker=self._worker,
             lag=task.lag_of(self._ends),
             watermark=None if watermark is None else watermark / 1_000_000,
+            restored=1.0 if task.ready else progress.share,
+            done=progress.done,
+            total=progress.total,
+            rate=progress.rate,
         )
+
+
+def _restored(tasks: Iterable[TaskStatus]) -> float:
+    """Return how much of all that is being restored is there already, from 0 to 1."""
+    waiting = [t for t in tasks if t.state == "restoring"]
+    total = sum(t.total for t in waiting)
+    return sum(t.done for t in waiting) / total if total else (0.0 if waiting else 1.0)
 
 
 def _shares(before: dict[str, float], after: dict[str, float]) -> dict[str, float]:

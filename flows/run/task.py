@@ -22,6 +22,7 @@ from flows.run.environment import Environment
 from flows.run.flushing import Flusher
 from flows.run.idle import Silence
 from flows.run.inputs import InputOrder
+from flows.run.progress import RestoreProgress
 from flows.run.taken import TakenRows
 from flows.run.ticks import run_due_timers
 from flows.source.watermarks import decode_watermark
@@ -50,6 +51,7 @@ class Task:
         self.at_end = False
         self.fetched = 0
         self.ready = False
+        self.progress = RestoreProgress(env.progress)
         self.state: TaskState | None = None
         self.pipeline: Pipeline | None = None
         self._producer: Producer | None = None
@@ -84,7 +86,7 @@ class Task:
         env.probe("start 3")
         # 4
         changelogs = {t: TopicPartition(changelog(env.plan.app, t), self.partition) for t in tables}
-        found = await restore(state.store, env.broker, changelogs, env.progress, clock=env.clock, probe=env.probe)
+        found = await restore(state.store, env.broker, changelogs, self.progress, clock=env.clock, probe=env.probe)
         self._check_fingerprints(tables, found)
         env.probe("start 4")
         # 5
@@ -108,6 +110,8 @@ class Task:
         self._order = InputOrder(self._reader, env.broker, self.pipeline, inputs)
         await self.pipeline.start()
         self.ready = True
+        for table in tables:
+            env.hub.miss(table)
         env.probe("start 6")
 
     async def _open_state(self, tables: list[str]) -> TaskState:

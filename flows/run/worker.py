@@ -22,6 +22,7 @@ from flows.errors import StateError
 from flows.metrics import WorkerMetrics
 from flows.query.live import ChangeHub
 from flows.query.sql import Result, run_sql
+from flows.run.cluster import Cluster
 from flows.run.drained import is_drained
 from flows.run.environment import Environment, Probe, no_probe
 from flows.run.handover import Handover
@@ -106,10 +107,12 @@ class Worker:
     async def _serve(self, env: Environment) -> None:
         board = StatusBoard(self.plan.app, self.id, self, env.broker, self.metrics)
         self.board = board
-        tables = LiveTables(env.decoders, lambda: list(self.tasks.values()), self._hub)
+        token = self.settings.read_web_token()
+        local = LiveTables(self.id, env.decoders, lambda: list(self.tasks.values()), self._hub)
+        cluster = Cluster(env, self.id, local, board, token)
 
         async def query(sql: str) -> Result:
-            return await run_sql(sql, tables)
+            return await run_sql(sql, cluster.tables)
 
         self._runner = TaskRunner(
             env,
@@ -124,8 +127,8 @@ class Worker:
         try:
             # 2
             if self.settings.web_port >= 0:
-                host, port, token = self.settings.web_host, self.settings.web_port, self.settings.read_web_token()
-                web = WebServer(tables, board, query, host, port, token=token)
+                host, port = self.settings.web_host, self.settings.web_port
+                web = WebServer(cluster.tables, board, query, host, port, token=token, group=cluster)
                 self.address = await web.start()
                 log.info("the live page is at %s", self.address)
             # 3
@@ -146,6 +149,7 @@ class Worker:
             await handover.abort()
             if web is not None:
                 await web.stop()
+            await cluster.close()
             self._hub.close()
 
     def _helper(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:

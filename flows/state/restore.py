@@ -145,6 +145,7 @@ class _Run:
     async def run(self) -> None:
         behind = {tp: replay.position for tp, replay in self._replays.items() if not replay.done}
         if behind:
+            self._report(self._replays.values())  # all of them, so that the whole is known from the beginning
             reader = self._broker.reader(behind)
             try:
                 # 3

@@ -3,26 +3,31 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import msgspec
 from aiohttp import web
 
-from flows.query.base import Tables
+from flows.query.base import Holder, LocalTables, Missing, Row, Tables
 
 
 class TaskStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """One task: `state` is "restoring", "running", "paused" or "failed".
+    """One task: `state` is "restoring", "running", "paused" or "failed"; "unknown" where its worker does not answer.
 
-    `lag` is in records, `watermark` in seconds since the epoch, `restored` between 0 and 1.
+    `lag` is in records, `watermark` in seconds since the epoch. `restored` is between 0 and 1: `done` of `total`
+    records of its changelogs, at `rate` records a second.
     """
 
     id: str
     state: str
+    worker: str = ""
     lag: int = 0
     watermark: float | None = None
     restored: float = 1.0
+    done: int = 0
+    total: int = 0
+    rate: float = 0.0
     error: str | None = None
 
 
@@ -61,11 +66,53 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     errors: tuple[ErrorStatus, ...] = ()
 
 
+class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """A worker of the group as this one sees it; `trouble` says why it does not tell of itself, None where it does."""
+
+    worker: str
+    address: str
+    here: bool = False
+    ready: bool = False
+    state: str = "unknown"
+    started: float | None = None
+    records_per_second: float = 0.0
+    lag: int = 0
+    loop_lag: float = 0.0
+    restored: float = 1.0
+    tasks: tuple[TaskStatus, ...] = ()
+    trouble: str | None = None
+
+
+class GroupStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """All workers of the group, this one first, and the tasks that none of them holds."""
+
+    workers: tuple[WorkerStatus, ...]
+    unheld: tuple[str, ...] = ()
+
+
 class StatusSource(Protocol):
     """Whoever knows how the worker is; asked about once a second by each open page."""
 
     def status(self) -> Status:
         """Return the worker's state; must not block."""
+
+
+class Group(Protocol):
+    """This worker among the others of its group; where there are none to ask, a server does without."""
+
+    @property
+    def local(self) -> LocalTables: ...
+
+    async def status(self) -> GroupStatus:
+        """Ask all workers how they are."""
+
+    async def holders(self) -> dict[str, list[Holder]]:
+        """Return who holds each partition of each table."""
+
+    async def look_up(
+        self, table: str, key: Mapping[str, str], window: float | None, missing: list[Missing]
+    ) -> list[Row]:
+        """Return the rows of one key, given as the text of each key column. Raises `FlowsError` for a wrong one."""
 
 
 class QueryResult(Protocol):
@@ -80,6 +127,9 @@ class QueryResult(Protocol):
     @property
     def truncated(self) -> bool: ...
 
+    @property
+    def missing(self) -> Sequence[Missing]: ...
+
 
 Query = Callable[[str], Awaitable[QueryResult]]
 
@@ -88,13 +138,14 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """Bounds of what a visitor can ask for.
 
     `rows` is the most rows of one answer, `body` the largest request body in bytes, `streams` the most change
-    streams at once. A stream sends at most one message in `pace` seconds, a heartbeat after `heartbeat` seconds of
-    quiet, and ends when its client has taken nothing for `patience` seconds.
+    streams at once, and `peer_streams` those of other workers. A stream sends at most one message in `pace` seconds, a
+    heartbeat after `heartbeat` seconds of quiet, and ends when its client has taken nothing for `patience` seconds.
     """
 
     rows: int = 10_000
     body: int = 64 * 1024
     streams: int = 64
+    peer_streams: int = 1024
     pace: float = 0.2
     heartbeat: float = 10.0
     patience: float = 30.0
@@ -103,13 +154,17 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 class Context:
     """What every handler needs; lives in the application under `CONTEXT`."""
 
-    def __init__(self, tables: Tables, status: StatusSource, query: Query, limits: Limits) -> None:
+    def __init__(
+        self, tables: Tables, status: StatusSource, query: Query, limits: Limits, group: Group | None = None
+    ) -> None:
         self.tables = tables
+        self.local: Tables = tables if group is None else group.local
         self.status = status
         self.query = query
         self.limits = limits
+        self.group = group
         self.closing = asyncio.Event()
-        self.streams = 0
+        self.streams = {"cluster": 0, "local": 0}
 
 
 CONTEXT = web.AppKey("context", Context)

@@ -26,6 +26,10 @@ class Feed:
         """Begin to receive: an async generator registers its reader only when it is first asked."""
         self._pending = asyncio.create_task(self._next())
         await asyncio.sleep(0)
+        # Those of other workers are received once they have said so.
+        opened = getattr(self._changes, "opened", None)
+        if opened is not None:
+            await opened()
 
     async def take(self, patience: float) -> list[Change] | None:
         """Return the next changes, an empty list after `patience` seconds of quiet, None at the end.

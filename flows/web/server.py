@@ -11,7 +11,7 @@ from flows.errors import FlowsError
 from flows.query.base import Tables
 from flows.web import api, pages
 from flows.web.answers import errors_as_json
-from flows.web.base import CONTEXT, Context, Limits, Query, StatusSource
+from flows.web.base import CONTEXT, Context, Group, Limits, Query, StatusSource
 from flows.web.guard import Guard, add_security_headers, check_binding
 
 _GOODBYE = 0.5
@@ -21,8 +21,8 @@ _GOODBYE = 0.5
 class WebServer:
     """Serves the live page and the API of a worker.
 
-    `token`, where given, is asked of every call to the API; an address that others can reach needs one. Raises
-    `UsageError` when it is missing.
+    `token`, where given, is asked of every call to the API; an address that others can reach needs one. `group`, where
+    given, tells of the other workers. Raises `UsageError` when the token is missing.
     """
 
     def __init__(
@@ -35,13 +35,14 @@ class WebServer:
         *,
         token: str | None = None,
         limits: Limits | None = None,
+        group: Group | None = None,
     ) -> None:
         check_binding(host, token)
         # `localhost` may name two addresses, which would get two different free ports.
         self._host = "127.0.0.1" if host == "localhost" else host
         self._port = port
         self._token = token
-        self._context = Context(tables, status, query, limits or Limits())
+        self._context = Context(tables, status, query, limits or Limits(), group)
         self._runner: web.AppRunner | None = None
 
     async def start(self) -> str:

@@ -13,7 +13,7 @@ import polars as pl
 import pytest
 
 from flows.query import sql as sql_module
-from flows.query.base import Change, Row, TableInfo
+from flows.query.base import Change, Missing, Row, TableInfo
 from flows.query.sql import run_sql
 from flows.query.statement import QueryError
 
@@ -24,6 +24,7 @@ FRAMES = {
     "late-streak": pl.DataFrame({"key": ["EWR"], "value": [{"length": 5, "since": None}]}),
 }
 Infos = list[TableInfo]
+Lacks = list[Missing]
 
 
 class FrameTables:
@@ -31,6 +32,7 @@ class FrameTables:
 
     def __init__(self) -> None:
         self.loaded: list[str] = []
+        self.missing: Lacks = []
 
     def list(self) -> Infos:
         return [TableInfo(name=n, kind="declared", columns=(), keys=()) for n in FRAMES]
@@ -38,10 +40,12 @@ class FrameTables:
     async def rows(self, table: str, **_: object) -> list[Row]:  # type: ignore[valid-type]
         raise NotImplementedError
 
-    async def windows(self, table: str, *, limit: int = 200) -> list[float]:  # type: ignore[valid-type]
+    async def windows(self, table: str, **_: object) -> list[float]:  # type: ignore[valid-type]
         raise NotImplementedError
 
-    async def frame(self, table: str) -> pl.DataFrame:
+    async def frame(self, table: str, *, missing: Lacks | None = None) -> pl.DataFrame:
+        if missing is not None:
+            missing.extend(m for m in self.missing if m.table == table)
         self.loaded.append(table)
         return FRAMES[table]
 
@@ -72,6 +76,13 @@ async def test_names_may_differ_in_case_and_need_quotes_for_a_dash(tables: Frame
     assert (await run_sql('SELECT value.length FROM "late-streak"', tables)).rows == [(5,)]
     with pytest.raises(QueryError, match='write "late-streak" in quotes'):
         await run_sql("SELECT * FROM late-streak", tables)
+
+
+async def test_what_a_table_lacks_is_told_with_the_result(tables: FrameTables) -> None:
+    lack = Missing(table="late-streak", partition=1, worker="w", reason="restoring")
+    tables.missing = [lack]
+    assert (await run_sql('FROM "late-streak"', tables)).missing == (lack,)
+    assert (await run_sql("FROM delays_by_carrier", tables)).missing == ()
 
 
 @pytest.mark.parametrize("sql", ["SHOW TABLES", "SELECT table_name FROM information_schema.tables"])

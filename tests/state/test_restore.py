@@ -142,7 +142,7 @@ async def test_holes_count_as_done() -> None:
     assert list(store.scan("t")) == [(b"a", b"1"), (b"b", b"2")]
     assert store.positions() == {"t": 100}
     assert script.opened == [0]
-    assert [call[1:3] for call in seen] == [(51, 100), (80, 100), (100, 100), (100, 100)]
+    assert [call[1:3] for call in seen] == [(0, 100), (51, 100), (80, 100), (100, 100), (100, 100)]
 
 
 @pytest.mark.parametrize("position", [4, 100])

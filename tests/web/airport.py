@@ -6,6 +6,7 @@ import threading
 from typing import Any, NamedTuple
 
 from flows.errors import FlowsError
+from flows.query.base import Missing
 from flows.web import Limits, Status, TaskStatus, WebServer
 from tests.web.memory_tables import MemoryTables
 
@@ -18,6 +19,7 @@ class Answered(NamedTuple):
     columns: list[str]
     rows: list[tuple[Any, ...]]
     truncated: bool = False
+    missing: tuple[Missing, ...] = ()
 
 
 class Site:

@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from flows.query.base import Change, Row, TableInfo, key_contains
+from flows.query.base import Change, Missing, Row, TableInfo, key_contains, note_missing
 from flows.query.live import ChangeHub, Subscription
 
 
@@ -16,6 +16,7 @@ class MemoryTables:
 
     def __init__(self, bound: int = 10_000) -> None:
         self.hub = ChangeHub(bound)
+        self.missing: builtins.list[Missing] = []
         self._infos: dict[str, TableInfo] = {}
         self._rows: dict[str, dict[tuple[Any, ...], Row]] = {}
 
@@ -44,17 +45,27 @@ class MemoryTables:
         return list(self._infos.values())
 
     async def rows(
-        self, table: str, *, key: str | None = None, window: float | None = None, limit: int = 1000
+        self,
+        table: str,
+        *,
+        key: str | None = None,
+        window: float | None = None,
+        limit: int = 1000,
+        missing: builtins.list[Missing] | None = None,
     ) -> builtins.list[Row]:
+        note_missing(missing, self.missing)
         rows = sorted(self._rows[table].values(), key=lambda row: -row.get("window_start", 0.0))
         wanted = (row for row in rows if window is None or row["window_start"] == window)
         return [row for row in wanted if key is None or key_contains(self._key(table, row), key)][:limit]
 
-    async def windows(self, table: str, *, limit: int = 200) -> builtins.list[float]:
+    async def windows(
+        self, table: str, *, limit: int = 200, missing: builtins.list[Missing] | None = None
+    ) -> builtins.list[float]:
+        note_missing(missing, self.missing)
         starts = {row["window_start"] for row in self._rows[table].values() if "window_start" in row}
         return sorted(starts, reverse=True)[:limit]
 
-    async def frame(self, table: str) -> pl.DataFrame:
+    async def frame(self, table: str, *, missing: builtins.list[Missing] | None = None) -> pl.DataFrame:
         return pl.DataFrame(list(self._rows[table].values()))
 
     def changes(self, table: str) -> Subscription:

@@ -94,7 +94,12 @@ async def test_a_query_is_answered_by_columns_and_rows(client: ClientSession, si
     site.answer = Answered(["key", "value"], [("JFK", 2), ("LGA", float("nan"))])
     status, answer = await ask(client, {"sql": "SELECT * FROM late_streak"})
     assert status == 200
-    assert answer == {"columns": ["key", "value"], "rows": [["JFK", 2], ["LGA", None]], "truncated": False}
+    assert answer == {
+        "columns": ["key", "value"],
+        "rows": [["JFK", 2], ["LGA", None]],
+        "truncated": False,
+        "missing": [],
+    }
     assert site.asked == ["SELECT * FROM late_streak"]
 
 
@@ -104,7 +109,7 @@ async def test_an_answer_is_cut_off_at_the_limit_and_says_so(site: Site) -> None
     async with ClientSession(await server.start()) as client:
         assert await ask(client, {"sql": "SELECT 1"}) == (
             200,
-            {"columns": ["n"], "rows": [[1], [2]], "truncated": True},
+            {"columns": ["n"], "rows": [[1], [2]], "truncated": True, "missing": []},
         )
     await server.stop()
 

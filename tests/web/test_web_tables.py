@@ -67,6 +67,7 @@ async def test_windows_are_listed_newest_first(client: ClientSession) -> None:
         "name": "delays_by_carrier",
         "window": "tumbling 1h",
         "starts": [NEW_YEAR + 2 * HOUR, NEW_YEAR + HOUR],
+        "missing": [],
     }
 
 

@@ -4,7 +4,7 @@
 2. `changes` with a JSON list of `{"key", "row"}`, row null where it was removed; at most one message in
    `Limits.pace`, the latest row of each key.
 3. `window` when `?window=newest` goes on to a newer window; all rows of it follow as changes.
-4. `resync` when the visitor was too slow for what changed: it must read the rows again.
+4. `resync` when the rows must be read again: the visitor was too slow for what changed, or partitions came or went.
 5. A comment as heartbeat when there was nothing to send.
 
 `ready`, `window` and `resync` carry `{"window": start}`, the one that `newest` means, else null.
@@ -18,10 +18,10 @@ from typing import Any
 
 from aiohttp import web
 
-from flows.query.base import Change, ChangesMissed, TableInfo
+from flows.query.base import Change, ChangesMissed, TableInfo, Tables
 from flows.web.answers import logger, to_json
-from flows.web.api.parameters import Selection, selection_of, table_of, window_of
-from flows.web.base import CONTEXT, Context
+from flows.web.api.parameters import LOCAL, Selection, scope_of, selection_of, table_of, tables_of, window_of
+from flows.web.base import CONTEXT, Context, Limits
 from flows.web.feed import Feed, Sieve
 
 _MESSAGE = 1000
@@ -34,38 +34,42 @@ def routes() -> list[web.AbstractRouteDef]:
 
 
 async def changes(request: web.Request) -> web.StreamResponse:
-    """Stream the table's changes, `?key=&window=` applied, until the visitor leaves or the server stops."""
-    context, info = request.app[CONTEXT], table_of(request)
+    """Stream the changes, `?key=&window=&scope=` applied, until the visitor leaves or the server stops."""
+    context, info, scope = request.app[CONTEXT], table_of(request), scope_of(request)
     selection = selection_of(request, info)
-    if context.streams >= context.limits.streams:
-        words = f"{context.streams} change streams are open, which is the most; close one, or ask again later"
+    # Other workers have a share of their own, so that visitors cannot cut off theirs.
+    most = context.limits.peer_streams if scope == LOCAL else context.limits.streams
+    if context.streams[scope] >= most:
+        words = f"{context.streams[scope]} change streams are open, which is the most; close one, or ask again later"
         raise web.HTTPServiceUnavailable(text=words, headers={"Retry-After": "5"})
     stream = _Stream(request, context)
-    feed = Feed(context.tables, info.name, context.closing)
-    context.streams += 1
+    tables = tables_of(request)
+    feed = Feed(tables, info.name, context.closing)
+    context.streams[scope] += 1
     try:
-        await _pump(stream, feed, context, info, selection)
+        await _pump(stream, feed, context.limits, tables, info, selection)
     except Exception:
         if not stream.response.prepared:
             raise
         # Half of the answer is sent: all that is left is to end it, upon which the page asks anew and is told why.
         logger.exception("the changes of table %r ended", info.name)
     finally:
-        context.streams -= 1
+        context.streams[scope] -= 1
         await feed.aclose()
     return stream.response
 
 
-async def _pump(stream: _Stream, feed: Feed, context: Context, info: TableInfo, selection: Selection) -> None:
-    limits = context.limits
+async def _pump(
+    stream: _Stream, feed: Feed, limits: Limits, tables: Tables, info: TableInfo, selection: Selection
+) -> None:
     await feed.open()
-    sieve = Sieve(selection, await window_of(selection, context.tables, info))
+    sieve = Sieve(selection, await window_of(selection, tables, info))
     open_ = await stream.start() and await stream.send("ready", {"window": sieve.window})
     while open_:
         try:
             batch = await feed.take(limits.heartbeat)
         except ChangesMissed:
-            sieve = Sieve(selection, await window_of(selection, context.tables, info))
+            sieve = Sieve(selection, await window_of(selection, tables, info))
             open_ = await stream.send("resync", {"window": sieve.window})
             continue
         if batch is None:

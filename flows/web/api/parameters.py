@@ -7,11 +7,12 @@ import math
 import msgspec
 from aiohttp import web
 
-from flows.query.base import TableInfo, Tables
+from flows.query.base import Missing, TableInfo, Tables
 from flows.web.answers import bad_request, not_found
 from flows.web.base import CONTEXT
 
 NEWEST = "newest"
+CLUSTER, LOCAL = "cluster", "local"
 _LONGEST_KEY = 500
 
 
@@ -34,9 +35,31 @@ def table_of(request: web.Request) -> TableInfo:
     raise not_found(f"there is no table {name!r}; tables: {names}")
 
 
-def selection_of(request: web.Request, info: TableInfo) -> Selection:
-    """Read `?key=` and `?window=` (a start in seconds, or "newest")."""
-    key = request.query.get("key") or None
+def scope_of(request: web.Request) -> str:
+    """Read `?scope=`: "cluster", all workers' parts (the default), or "local", what this worker holds."""
+    scope = request.query.get("scope") or CLUSTER
+    if scope not in (CLUSTER, LOCAL):
+        raise bad_request(f"scope is {scope[:40]!r}; expected {CLUSTER!r} or {LOCAL!r}")
+    return scope
+
+
+def tables_of(request: web.Request) -> Tables:
+    """Return the tables of the scope that is asked for."""
+    context = request.app[CONTEXT]
+    return context.local if scope_of(request) == LOCAL else context.tables
+
+
+def partitions_of(request: web.Request, info: TableInfo) -> tuple[int, ...]:
+    """Read `?partitions=`, numbers with commas between."""
+    texts = request.query.get("partitions", "").split(",")
+    if not all(text.isascii() and text.isdigit() and len(text) < 7 for text in texts):
+        raise bad_request(f"partitions of {info.name!r}: expected whole numbers with commas between, such as 0,3")
+    return tuple(map(int, texts))
+
+
+def selection_of(request: web.Request, info: TableInfo, *, keyed: bool = True) -> Selection:
+    """Read `?key=` (where it is text to be contained) and `?window=` (a start in seconds, or "newest")."""
+    key = (request.query.get("key") or None) if keyed else None
     if key is not None and len(key) > _LONGEST_KEY:
         raise bad_request(f"key is {len(key)} characters long; at most {_LONGEST_KEY} are searched for")
     window = request.query.get("window") or None
@@ -47,11 +70,13 @@ def selection_of(request: web.Request, info: TableInfo) -> Selection:
     return Selection(key, _seconds(window), False)
 
 
-async def window_of(selection: Selection, tables: Tables, info: TableInfo) -> float | None:
+async def window_of(
+    selection: Selection, tables: Tables, info: TableInfo, missing: list[Missing] | None = None
+) -> float | None:
     """Return the window that is meant, which for "newest" is looked up; None is all of them, or none there yet."""
     if not selection.newest:
         return selection.window
-    starts = await tables.windows(info.name, limit=1)
+    starts = await tables.windows(info.name, limit=1, missing=missing)
     return starts[0] if starts else None
 
 

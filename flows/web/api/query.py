@@ -21,7 +21,10 @@ def routes() -> list[web.AbstractRouteDef]:
 
 
 async def ask(request: web.Request) -> web.Response:
-    """Answer `{"columns", "rows", "truncated"}` to `{"sql": …}`; rows beyond the limit are cut off, and said to be."""
+    """Answer `{"columns", "rows", "truncated", "missing"}` to `{"sql": …}`, over the tables of all workers.
+
+    Rows beyond the limit are cut off, and said to be; `missing` names the partitions that the answer lacks.
+    """
     # A form of another site can post text, but never this content type without asking first.
     if request.content_type != "application/json":
         raise web.HTTPUnsupportedMediaType(text='send {"sql": "…"} with Content-Type: application/json')
@@ -34,6 +37,7 @@ async def ask(request: web.Request) -> web.Response:
             "columns": list(result.columns),
             "rows": list(kept),
             "truncated": result.truncated or len(result.rows) > len(kept),
+            "missing": list(result.missing),
         },
     )
 
