@@ -34,6 +34,10 @@ class Fenced(BrokerError):
     """Another process has taken over this producer or member; stop and hand the task back."""
 
 
+class Replaced(Fenced):
+    """Another process has joined the group with this member's id; stop, or the two throw each other out for ever."""
+
+
 class RecordTooLarge(BrokerError):
     """A record is larger than the broker accepts."""
 
@@ -43,7 +47,7 @@ class UnknownTopic(BrokerError):
 
 
 class TopicMismatch(BrokerError):
-    """A topic exists with other settings (partitions, compaction) than the plan needs."""
+    """A topic exists with other settings (partitions, cleanup, retention) than the plan needs."""
 
 
 class OffsetOutOfRange(BrokerError):

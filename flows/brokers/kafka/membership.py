@@ -1,0 +1,352 @@
+"""This worker's place in a Kafka consumer group, as the engine sees it in the loop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable, Mapping
+
+from flows.brokers.base import Member, TaskInputs
+from flows.brokers.kafka.assignor import CAUGHT_UP
+from flows.brokers.kafka.assignor_rounds import deal
+from flows.brokers.kafka.cluster import Cluster
+from flows.brokers.kafka.faults import Lost
+from flows.brokers.kafka.members import Entry, Members
+from flows.brokers.kafka.membership_inputs import watch_inputs
+from flows.brokers.kafka.membership_said import Said, pack_said, pack_told, plain, unpack_said, unpack_told
+from flows.brokers.kafka.membership_seat import NewRound, Seat, live_members
+from flows.brokers.kafka.membership_tasks import Tasks
+from flows.brokers.kafka.retry import persist
+from flows.errors import BrokerError, BrokerUnavailable, OutcomeUnknown
+
+log = logging.getLogger(__name__)
+
+_BEAT = 0.5
+"""Seconds between heartbeats, at most: members learn of a new round by them, so it is how fast a group moves."""
+
+_PAUSE = 0.2
+_JOIN_PATIENCE = 30.0
+
+
+class KafkaMembership:
+    """A `Membership`; made by `KafkaGroups.join`.
+
+    Tasks go on through a round of the group. What moves is finished and released by its holder first, and given to the
+    next in another round (`assignor_rounds`). `static` members keep their tasks when they leave, for their lease.
+    """
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        members: Members,
+        seat: Seat,
+        tasks: TaskInputs,
+        *,
+        address: str = "",
+        plan: str = "",
+        static: bool = False,
+        standbys: int = 0,
+        lags: Mapping[str, int] | None = None,
+    ) -> None:
+        self.seat = seat
+        self._cluster, self._members = cluster, members
+        self._inputs = plain(tasks)
+        self._address, self._plan, self._static, self._copies = address, plan, static, standbys
+        self._lags = dict(lags or {})
+        self._tasks = Tasks(plan)
+        self._published: frozenset[str] | None = None
+        self._since = self._turn = self._seen = 0
+        self._ran = ""
+        self._round_wanted = True
+        self._error: BrokerError | None = None
+        self._changed, self._wake, self._news = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self._asking: list[asyncio.Future[None]] = []
+        self._jobs: list[asyncio.Task[None]] = []
+
+    @property
+    def generation(self) -> int:
+        """Return the generation of the group that this member last took part in."""
+        return self._seen
+
+    @property
+    def standbys(self) -> frozenset[str]:
+        """Return the tasks that this member should keep a warm copy of; a change wakes `assignment`."""
+        return self._tasks.standbys
+
+    async def start(self) -> None:
+        """Take part in a first round, and attend to the group from then on; raises `BrokerError`."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + max(_JOIN_PATIENCE, 3 * self.seat.lease)
+        while self._round_wanted:
+            try:
+                await self._round()
+            except NewRound:
+                continue
+            except Lost as lost:
+                if loop.time() > deadline:
+                    raise BrokerUnavailable(
+                        f"cannot join group {self.seat.group!r}: {lost}", fix="check that the Kafka brokers are up"
+                    ) from lost
+                await asyncio.sleep(_PAUSE)
+        self._jobs = [
+            asyncio.create_task(self._attend(), name=f"member of {self.seat.group}"),
+            asyncio.create_task(self._publish(), name=f"entry in {self.seat.group}"),
+            asyncio.create_task(self._watch(), name=f"inputs of {self.seat.group}"),
+        ]
+
+    async def assignment(self) -> frozenset[str]:
+        """Wait for the next change and return the tasks that this member should hold from now on.
+
+        The first call returns what is there, be it nothing. Raises `Fenced` when the place in the group was lost,
+        `Replaced` when another process has taken it, `TopicMismatch` when an input has other partitions now.
+        """
+        while True:
+            self._changed.clear()
+            self._check()
+            if self._published is not None and (news := self._tasks.news(self._published)) is not None:
+                return news
+            await self._changed.wait()
+
+    async def release(self, tasks: Iterable[str]) -> None:
+        """Hand tasks back after their last commit. One that should stay here is assigned anew."""
+        self._check()
+        if self._tasks.release(tasks):
+            self._want_round()
+            self._news.set()
+        self._changed.set()
+
+    async def report(self, lags: Mapping[str, int]) -> None:
+        """Tell how many records the state that is kept here lacks, by task: 0 of a task that runs and is restored."""
+        self._check()
+        if lags != self._lags:
+            self._lags = dict(lags)
+            self._news.set()
+            if self._tasks.caught_up(task for task, lag in lags.items() if lag <= CAUGHT_UP):
+                self._want_round()
+
+    async def members(self) -> list[Member]:
+        """Return the live members and what they hold; without this one if its place is lost.
+
+        The coordinator confirms both, so that nothing is done on the word of a process that was away. Raises
+        `BrokerUnavailable` when it cannot.
+        """
+        await self._confirm()
+        found = await list_members(self._cluster, self._members, self.seat.group, self.seat.lease)
+        others = [entry for entry in found if entry.id != self.seat.instance]
+        own = [] if self._error else [self._entry()]
+        return [e.as_member() for e in sorted(others + own, key=lambda e: (e.since, e.id))]
+
+    async def leave(self) -> None:
+        """Hand everything back and leave the group; does nothing the second time.
+
+        A static member is only gone: its tasks wait for it until its lease runs out.
+        """
+        if self._error is None:
+            self._fail(BrokerError("this member has left the group", fix="join again"))
+            await self._stop()
+            await self._give_up(self.seat.id)
+        await self._stop()
+
+    async def abandon(self) -> None:
+        """Give back a place that nobody waits for any more, taken or about to be."""
+        self._fail(BrokerError("this member gave up joining the group", fix="join again"))
+        await self._stop()
+        await self._give_up(self.seat.id)
+
+    # The group
+
+    async def _attend(self) -> None:
+        """Keep the place: heartbeats, and rounds when the group or this member wants one."""
+        troubled = False
+        while True:
+            self._wake.clear()
+            asking, self._asking = self._asking, []
+            pause = min(self.seat.lease / 3, _BEAT)
+            try:
+                await (self._round() if self._round_wanted else self.seat.beat())
+            except NewRound:
+                self._round_wanted = True
+                pause = 0.0
+            except Lost as lost:
+                self._asking = asking + self._asking
+                pause = _PAUSE
+                if not troubled:
+                    log.warning("group %s: %s; this member tries again", self.seat.group, lost)
+                troubled = True
+                await asyncio.sleep(pause)
+                continue
+            except BrokerError as error:
+                self._fail(error)
+                _settle(asking)
+                return
+            troubled = False
+            _settle(asking)
+            if self._round_wanted or self._asking:
+                continue
+            try:
+                async with asyncio.timeout(pause):
+                    await self._wake.wait()
+            except TimeoutError:
+                pass
+
+    async def _round(self) -> None:
+        """Take part in one round.
+
+        1. Say what this member holds; wait until all have joined.
+        2. The leader deals out the tasks.
+        3. Hear what this member is told.
+        """
+        self._round_wanted = False
+        try:
+            # 1
+            said = await self.seat.join(pack_said(self._said()))
+            # 2
+            told = {} if said is None else await self._deal(said)
+            # 3
+            answer = unpack_told(await self.seat.sync(told))
+        except BaseException:
+            self._round_wanted = True
+            raise
+        self._seen = self.seat.generation
+        self._since = self._since or self._seen
+        self._ran = answer.plan if answer is not None else self._ran
+        if self._tasks.take(answer):
+            self._want_round()
+        self._news.set()
+
+    async def _deal(self, said: Mapping[str, bytes]) -> dict[str, bytes]:
+        """Deal out the tasks as the leader."""
+        known = {seat: unpack_said(one) for seat, one in said.items()}
+        told = await asyncio.to_thread(deal, known)
+        inputs = {task: found for one in known.values() for task, found in one.tasks.items()}
+        await self._forget_all_but({one.member for one in known.values()})
+        return {seat: pack_told(one, inputs) for seat, one in told.items()}
+
+    async def _forget_all_but(self, ids: set[str]) -> None:
+        # Before the round ends: a member that comes back later cannot have written its new entry yet.
+        gone = self._members.entries.keys() - ids
+        if gone:
+            try:
+                async with asyncio.timeout(_PAUSE):
+                    await self._members.remove(gone)
+            except (BrokerError, TimeoutError) as error:
+                log.debug("entries of members that are gone stay for now: %s", error)
+
+    def _said(self) -> Said:
+        return Said(
+            member=self.seat.instance,
+            plan=self._plan,
+            tasks=self._inputs,
+            owned=sorted(self._tasks.held),
+            lags=self._lags,
+            standbys=self._copies,
+            since=self._since,
+            seen=self._seen,
+            ran=self._ran,
+            turn=self._turn,
+        )
+
+    def _want_round(self) -> None:
+        self._turn += 1
+        self._round_wanted = True
+        self._wake.set()
+
+    async def _confirm(self) -> None:
+        """Wait until the coordinator answers a question that is asked from now on."""
+        if self._error is not None:
+            return
+        confirmed = asyncio.get_running_loop().create_future()
+        self._asking.append(confirmed)
+        self._wake.set()
+        try:
+            async with asyncio.timeout(2 * self.seat.lease):
+                await confirmed
+        except TimeoutError:
+            raise BrokerUnavailable(
+                f"the coordinator of group {self.seat.group!r} does not answer", fix="check that the brokers are up"
+            ) from None
+
+    # What others know
+
+    async def _publish(self) -> None:
+        """Write this member's entry at each change, and then pass the tasks on to the engine."""
+        written: Entry | None = None
+        while True:
+            await self._news.wait()
+            self._news.clear()
+            entry, target = self._entry(), self._tasks.target
+            try:
+                if entry != written:
+                    await self._members.tell(entry)
+            except (BrokerUnavailable, OutcomeUnknown) as error:
+                log.warning("group %s: the others cannot be told of this member: %s", self.seat.group, error)
+                await asyncio.sleep(_PAUSE)
+                self._news.set()
+                continue
+            except BrokerError as error:
+                self._fail(error)
+                return
+            written, self._published = entry, target
+            self._changed.set()
+
+    def _entry(self) -> Entry:
+        return Entry(
+            id=self.seat.instance,
+            seat=self.seat.id,
+            since=self._since,
+            address=self._address,
+            plan=self._plan,
+            tasks=tuple(sorted(self._tasks.held)),
+            lags=self._lags,
+        )
+
+    async def _watch(self) -> None:
+        try:
+            await watch_inputs(self._cluster, self._inputs)
+        except BrokerError as error:
+            self._fail(error)
+
+    # The end
+
+    def _fail(self, error: BrokerError) -> None:
+        if self._error is None:
+            self._error = error
+            self._tasks.lose()
+        _settle(self._asking)
+        self._changed.set()
+
+    def _check(self) -> None:
+        if self._error is not None:
+            raise self._error
+
+    async def _stop(self) -> None:
+        for job in self._jobs:
+            job.cancel()
+        await asyncio.gather(*self._jobs, return_exceptions=True)
+        self._jobs = []
+
+    async def _give_up(self, seat: str) -> None:
+        try:
+            if not self._static:
+                await self.seat.leave()
+            await self._members.remove([self.seat.instance])
+        except (Lost, NewRound, BrokerError) as error:
+            log.warning("group %s: %s; the place is free when the lease has run out", self.seat.group, error)
+        finally:
+            await self.seat.close()
+            await self._members.close()
+
+
+async def list_members(cluster: Cluster, members: Members, group: str, seconds: float) -> list[Entry]:
+    """Return the entries of the live members; raises `BrokerError`."""
+    doing = f"cannot list the members of group {group!r}"
+    live = await persist(doing, lambda: live_members(cluster, group, seconds), seconds)
+    entries = (await members.read()).values() if live else ()
+    return sorted((e for e in entries if live.get(e.id) == e.seat), key=lambda e: (e.since, e.id))
+
+
+def _settle(asking: list[asyncio.Future[None]]) -> None:
+    for future in asking:
+        if not future.done():
+            future.set_result(None)
+    asking.clear()
