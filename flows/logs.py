@@ -17,11 +17,15 @@ _OWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "taskName"}
 
 
 class LineFormatter(logging.Formatter):
-    """Write `12:00:01.234 info    flows.run.worker  message`, coloured on a terminal."""
+    """Write `12:00:01.234 info    flows.run.worker  message`, coloured on a terminal.
 
-    def __init__(self, colour: bool) -> None:
+    Of several processes each puts its number before the level: `12:00:01.234 [2] info    …`.
+    """
+
+    def __init__(self, colour: bool, process: int | None = None) -> None:
         super().__init__()
         self._colour = colour
+        self._process = "" if process is None else f"[{process}] "
 
     def format(self, record: logging.LogRecord) -> str:
         level = record.levelname.lower()
@@ -29,14 +33,21 @@ class LineFormatter(logging.Formatter):
         if self._colour:
             shown = f"\x1b[{_COLOURS.get(level, '0')}m{shown}\x1b[0m"
         clock = time.strftime("%H:%M:%S", time.localtime(record.created))
-        line = f"{clock}.{int(record.msecs):03d} {shown} {record.name}  {record.getMessage()}"
+        line = f"{clock}.{int(record.msecs):03d} {self._process}{shown} {record.name}  {record.getMessage()}"
         if record.exc_info and record.exc_info[1] is not None:
             line += "\n" + self.formatException(record.exc_info)
         return line
 
 
 class JsonFormatter(logging.Formatter):
-    """Write an object with `time` (ISO 8601, UTC), `level`, `logger`, `message`, `error`, and the `extra` fields."""
+    """Write an object with `time` (ISO 8601, UTC), `level`, `logger`, `message`, `error`, and the `extra` fields.
+
+    Of several processes each adds its number as `process`.
+    """
+
+    def __init__(self, process: int | None = None) -> None:
+        super().__init__()
+        self._process = process
 
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, Any] = {
@@ -45,17 +56,24 @@ class JsonFormatter(logging.Formatter):
             "logger": record.name,
             "message": record.getMessage(),
         }
+        if self._process is not None:
+            line["process"] = self._process
         if record.exc_info and record.exc_info[1] is not None:
             line["error"] = self.formatException(record.exc_info)
         line.update((k, v) for k, v in vars(record).items() if k not in _OWN and k not in line)
         return msgspec.json.encode(line, enc_hook=str).decode()
 
 
-def set_up_logs(level: str = "info", *, as_json: bool = False, stream: TextIO | None = None) -> None:
-    """Send all log records and Python warnings to standard error; other libraries speak from warnings up."""
+def set_up_logs(
+    level: str = "info", *, as_json: bool = False, stream: TextIO | None = None, process: int | None = None
+) -> None:
+    """Send all log records and Python warnings to standard error; other libraries speak from warnings up.
+
+    `process` is the number of this one among several of a supervisor.
+    """
     stream = stream or sys.stderr
     handler = logging.StreamHandler(stream)
-    handler.setFormatter(JsonFormatter() if as_json else LineFormatter(_is_terminal(stream)))
+    handler.setFormatter(JsonFormatter(process) if as_json else LineFormatter(_is_terminal(stream), process))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())

@@ -17,7 +17,7 @@ import click
 from dsl.errors import nearest
 from flows.errors import DeclarationError, FlowsError, UsageError
 
-COMMANDS = ("worker", "topology", "tables", "query", "send", "tail")
+COMMANDS = ("worker", "topology", "topics", "tables", "query", "send", "tail")
 _DEBUG = "flows.debug"
 
 
@@ -70,7 +70,7 @@ class Commands(click.Group):
         except Exception as error:
             if isinstance(error, OSError) and error.errno == errno.EPIPE:
                 raise
-            if ctx.meta.get(_DEBUG):
+            if is_debugging(ctx):
                 traceback.print_exception(error)
             raise Failure(*_told(error)) from error
 
@@ -85,6 +85,11 @@ def debug_option() -> click.Option:
     return click.Option(
         ["--debug"], is_flag=True, expose_value=False, callback=remember, help="Show tracebacks of errors."
     )
+
+
+def is_debugging(ctx: click.Context) -> bool:
+    """Tell whether tracebacks were asked for."""
+    return bool(ctx.meta.get(_DEBUG))
 
 
 def _told(error: Exception) -> tuple[str, int]:

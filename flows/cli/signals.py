@@ -21,10 +21,13 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 class Stopper:
     """Hear signals between `with` and its end.
 
-    Until `on_stop` says whom to ask nothing is in flight, so that the first signal leaves at once too.
+    Until `on_stop` says whom to ask nothing is in flight, so that the first signal leaves at once too. `alive`, where
+    given, is the reading end of a supervisor's pipe: its end counts as a signal. So the workers of a supervisor that
+    was killed finish what is in flight, and those of one that left at once do so too.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, alive: int | None = None) -> None:
+        self._alive = alive
         self._ask: Callable[[], object] | None = None
         self._asked = False
         self._lock = threading.Lock()
@@ -42,6 +45,8 @@ class Stopper:
         self._wakeup = signal.set_wakeup_fd(self._in, warn_on_full_buffer=False)
         self._thread = threading.Thread(target=self._listen, name="flows-signals", daemon=True)
         self._thread.start()
+        if self._alive is not None:
+            threading.Thread(target=self._watch, args=(self._alive,), name="flows-supervised", daemon=True).start()
         return self
 
     def __exit__(
@@ -59,6 +64,10 @@ class Stopper:
             for number in numbers:
                 if number in _SIGNALS:
                     self._hear(number)
+
+    def _watch(self, alive: int) -> None:
+        os.read(alive, 1)
+        self._hear(signal.SIGTERM)
 
     def _hear(self, number: int) -> None:
         with self._lock:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import sys
+from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from flows.cli.commands import Command
+from flows.cli.commands import Command, is_debugging
 from flows.cli.options import place_options
 from flows.cli.signals import Stopper
 from flows.errors import UsageError
@@ -30,21 +32,42 @@ if TYPE_CHECKING:
 )
 @click.option("--drain", is_flag=True, default=None, help="Stop once the inputs are processed to their end.")
 @click.option("--speed", metavar="X", help="Replay sources at X times their pace. Default: as fast as they are taken.")
+@click.option(
+    "--processes",
+    type=click.IntRange(1, 256),
+    default=1,
+    metavar="N",
+    help="Run N workers, one process each; one that dies is started again. Default: 1.",
+)
+@click.option("--supervised", type=(int, int), default=None, hidden=True)
 @click.option("--set", "more", metavar="NAME=VALUE", multiple=True, help="Any other setting; may be repeated.")
-def worker(target: str | None, more: tuple[str, ...], **options: Any) -> None:
+@click.pass_context
+def worker(
+    ctx: click.Context,
+    /,
+    target: str | None,
+    more: tuple[str, ...],
+    processes: int,
+    supervised: tuple[int, int] | None,
+    **options: Any,
+) -> None:
     """Run an app: read its topics, keep its tables, serve its page.
 
     Ctrl-C finishes what is in flight and commits it; a second one leaves at once, which loses nothing either.
     """
-    with Stopper() as stopper:
+    number, alive = (None, None) if supervised is None else supervised
+    with Stopper(alive) as stopper:
         from flows.discovery import find_app
         from flows.logs import set_up_logs
         from flows.settings import load_settings
 
         app = find_app(target)
         settings = load_settings(app.id, {**options, **dict(map(_pair, more))})
-        set_up_logs(settings.log_level, as_json=settings.log_json)
-        asyncio.run(_run(app, settings, stopper))
+        set_up_logs(settings.log_level, as_json=settings.log_json, process=number)
+        if processes == 1:
+            asyncio.run(_run(app, settings, stopper))
+        elif code := asyncio.run(_supervise(_arguments(ctx), settings, processes, stopper)):
+            ctx.exit(code)
 
 
 async def _run(app: App, settings: Settings, stopper: Stopper) -> None:
@@ -54,17 +77,48 @@ async def _run(app: App, settings: Settings, stopper: Stopper) -> None:
     # What is imported and declared lives as long as the process: each full collection would walk over it, 50 ms long.
     gc.collect()
     gc.freeze()
-    loop = asyncio.get_running_loop()
-
-    def ask() -> None:
-        with suppress(RuntimeError):  # the loop has ended by itself in between
-            loop.call_soon_threadsafe(running.stop)
-
-    stopper.on_stop(ask)
+    _ask_on_signal(stopper, running.stop)
     try:
         await running.run()
     finally:
         gc.unfreeze()  # else DuckDB complains, as the process ends, of all that was never collected
+
+
+async def _supervise(arguments: list[str], settings: Settings, count: int, stopper: Stopper) -> int:
+    from flows.run.supervisor import Supervisor
+
+    def command(number: int, alive: int) -> list[str]:
+        changed = ["--processes", "1", "--supervised", str(number), str(alive)]
+        if number and settings.web_port > 0:
+            changed += ["--web-port", "0"]  # the first has the port; each of them answers for all
+        return [sys.executable, "-m", "flows", *arguments, *changed]
+
+    supervisor = Supervisor(command, count)
+    _ask_on_signal(stopper, supervisor.stop)
+    return await supervisor.run()
+
+
+def _ask_on_signal(stopper: Stopper, stop: Callable[[], None]) -> None:
+    loop = asyncio.get_running_loop()
+
+    def ask() -> None:
+        with suppress(RuntimeError):  # the loop has ended by itself in between
+            loop.call_soon_threadsafe(stop)
+
+    stopper.on_stop(ask)
+
+
+def _arguments(ctx: click.Context) -> list[str]:
+    """Return the arguments that this command was called with, to call it again."""
+    arguments = ["--debug"] if is_debugging(ctx) else []
+    arguments.append("worker")
+    for option in ctx.command.params:
+        value = None if option.name is None else ctx.params.get(option.name)
+        if value is None or option.name in ("processes", "supervised"):
+            continue
+        for one in value if option.multiple else (value,):
+            arguments += [option.opts[-1]] if one is True else [option.opts[-1], str(one)]
+    return arguments
 
 
 def _pair(text: str) -> tuple[str, str]:

@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from flows.cli import main
+from tests.cli.workers import Start, WorkerProcess
 
 Run = Callable[..., Result]
 
@@ -81,3 +82,17 @@ def quiet_logging() -> Iterator[None]:
     root.handlers[:] = handlers
     root.setLevel(level)
     logging.captureWarnings(False)
+
+
+@pytest.fixture
+def start(airport: Path) -> Iterator[Start]:
+    """Start workers of the airport; the test's end ends them."""
+    started: list[WorkerProcess] = []
+
+    def start(*args: str) -> WorkerProcess:
+        started.append(WorkerProcess(airport, *args))
+        return started[-1]
+
+    yield start
+    for worker in started:
+        worker.close()

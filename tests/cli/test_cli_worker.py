@@ -3,90 +3,23 @@
 from __future__ import annotations
 
 import json
-import os
-import queue
 import signal
 import subprocess
 import sys
-import threading
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from flows.brokers.registry import open_broker
 from tests.cli.conftest import Run
+from tests.cli.workers import DEADLINE, Start
 
 DEPARTURES = "".join(json.dumps({"carrier": c, "delay": d, "at": 1357034400 + d}) + "\n"
                      for d, c in enumerate(["UA", "AA", "UA", "B6", "UA"]))  # fmt: skip
 COUNTS = [{"carrier": "AA", "n": 1}, {"carrier": "B6", "n": 1}, {"carrier": "UA", "n": 3}]
 SQL = "SELECT carrier, sum(flights) AS n FROM delays GROUP BY 1 ORDER BY 1"
-DEADLINE = 60.0
-
-
-class WorkerProcess:
-    """A `flows worker` with its log lines, of which `wait_for` waits for one."""
-
-    def __init__(self, folder: Path, *args: str) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "flows", "worker", "--web-port", "0", *args],
-            cwd=folder,
-            env={k: v for k, v in os.environ.items() if not k.startswith("FLOWS_")},
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        self.lines: list[str] = []
-        self._news: queue.Queue[str | None] = queue.Queue()
-        self._thread = threading.Thread(target=self._read)
-        self._thread.start()
-
-    def _read(self) -> None:
-        assert self.process.stderr is not None
-        for line in self.process.stderr:
-            self._news.put(line)
-        self._news.put(None)
-
-    def wait_for(self, words: str) -> str:
-        while (line := self._news.get(timeout=DEADLINE)) is not None:
-            self.lines.append(line)
-            if words in line:
-                return line
-        raise AssertionError(f"the worker never said {words!r}: {self.lines}")
-
-    def rest(self) -> list[str]:
-        """Return what an ended worker had still said."""
-        self._thread.join()
-        return [line for line in iter(self._news.get, None) if line]
-
-    def stop(self, number: int = signal.SIGINT) -> int:
-        self.process.send_signal(number)
-        return self.process.wait(timeout=DEADLINE)
-
-    def close(self) -> None:
-        if self.process.poll() is None:
-            self.process.kill()
-        self.process.wait()
-        self._thread.join()
-        assert self.process.stderr is not None
-        self.process.stderr.close()
-
-
-Start = Callable[..., WorkerProcess]
-
-
-@pytest.fixture
-def start(airport: Path) -> Iterator[Start]:
-    started: list[WorkerProcess] = []
-
-    def start(*args: str) -> WorkerProcess:
-        started.append(WorkerProcess(airport, *args))
-        return started[-1]
-
-    yield start
-    for worker in started:
-        worker.close()
 
 
 def query(run: Run, sql: str = SQL) -> list[dict[str, object]]:
