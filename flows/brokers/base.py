@@ -231,11 +231,12 @@ class Membership(Protocol):
         """Wait for the next change and return the tasks that this member should hold from now on.
 
         Tasks that are new in it belong to this member at once. Tasks that left it are still this member's
-        until it calls `release`, or its lease runs out. Raises `Fenced` when the lease was lost.
+        until it calls `release`, or its lease runs out; those that came and left between two calls are not.
+        Raises `Fenced` when the lease was lost.
         """
 
     async def release(self, tasks: Iterable[str]) -> None:
-        """Hand tasks back after their last commit."""
+        """Hand tasks back after their last commit. One that should stay here is assigned anew."""
 
     async def members(self) -> list[Member]:
         """Return the live members and what they hold."""

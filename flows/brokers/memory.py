@@ -149,6 +149,10 @@ class MemoryBroker:
     async def group_members(self, group: str) -> list[Member]:
         return self._groups.members(group)
 
+    def expel(self, group: str, member_id: str) -> None:
+        """Take a member's place, as when its lease has run out: it is told by `Fenced`."""
+        self._groups.expel(group, member_id)
+
     def partitions(self, topic: str) -> list[TopicPartition]:
         """Return the partitions of a topic; none where it does not exist."""
         spec = self._specs.get(topic)

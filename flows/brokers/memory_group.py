@@ -8,6 +8,7 @@ from collections.abc import Iterable
 import msgspec
 
 from flows.brokers.base import Member
+from flows.errors import Fenced
 
 
 class MemoryGroups:
@@ -18,6 +19,7 @@ class MemoryGroups:
         self._generation = 0
 
     def join(self, group: str, member: Member, tasks: Iterable[str]) -> MemoryMembership:
+        self.expel(group, member.id)
         membership = MemoryMembership(self, group, member, sorted(tasks))
         self._groups.setdefault(group, []).append(membership)
         self.share(group)
@@ -30,6 +32,11 @@ class MemoryGroups:
         if membership in self._groups.get(group, []):
             self._groups[group].remove(membership)
             self.share(group)
+
+    def expel(self, group: str, member_id: str) -> None:
+        for membership in [m for m in self._groups.get(group, []) if m.member.id == member_id]:
+            membership.lose()
+            self.drop(group, membership)
 
     def share(self, group: str) -> None:
         """Give each member of the oldest plan its share; a task moves once its holder has released it."""
@@ -61,6 +68,9 @@ class MemoryMembership:
         self.generation = 0
         self.holds: set[str] = set()
         self.target: frozenset[str] = frozenset()
+        self._told: frozenset[str] | None = None
+        self._unreleased: set[str] = set()
+        self._lost = False
         self._changed = asyncio.Event()
         self._changed.set()
 
@@ -71,16 +81,37 @@ class MemoryMembership:
             self._changed.set()
 
     async def assignment(self) -> frozenset[str]:
-        await self._changed.wait()
-        self._changed.clear()
-        return self.target
+        while True:
+            await self._changed.wait()
+            self._check()
+            self._changed.clear()
+            if unseen := self.holds - self.target - self._unreleased:
+                self.holds -= unseen
+                self._groups.share(self._group)
+            if self.target != self._told:
+                self._told = self.target
+                self._unreleased |= self.target
+                return self.target
 
     async def release(self, tasks: Iterable[str]) -> None:
+        self._check()
         self.holds.difference_update(tasks)
+        self._unreleased.difference_update(tasks)
+        self._told = None if self._told is None else self._told.difference(tasks)
         self._groups.share(self._group)
 
     async def members(self) -> list[Member]:
         return self._groups.members(self._group)
+
+    def lose(self) -> None:
+        """Learn that others have this member's place."""
+        self._lost = True
+        self.holds.clear()
+        self._changed.set()
+
+    def _check(self) -> None:
+        if self._lost:
+            raise Fenced(f"member {self.member.id!r} has lost its place in group {self._group!r}", fix="join again")
 
     async def leave(self) -> None:
         self.holds.clear()

@@ -134,16 +134,19 @@ class Handover:
     async def _keep(self, task_id: str) -> None:
         """Run a task for as long as the group gives it to this member."""
         try:
-            while task_id in self._news:
+            given = True
+            while given:
                 self._news.discard(task_id)
                 # 6, and 2 to 4 at its end
                 ended = await self._runner.run(task_id, lambda: self._still_holds(task_id))
-                if ended and task_id in self._wanted and not self._leaving:
-                    self._news.add(task_id)  # given back meanwhile, and never released
-                elif ended and not self._leaving:
+                if self._leaving:
+                    return
+                back = ended and task_id in self._wanted  # given back meanwhile, and never released
+                if ended and not back:
                     # 5
                     await self._release([task_id])
                     self._env.probe("rebalance 5")
+                given = back or task_id in self._news
         finally:
             del self._runs[task_id]
 

@@ -55,6 +55,7 @@ class TaskRunner:
         self._stoppable: dict[str, SourceTask | FreeTimer] = {}
         self._limits: dict[str, asyncio.Timeout] = {}
         self._ending: set[str] = set()
+        self._restoring: set[str] = set()
 
     async def run(self, task_id: str, mine: Mine) -> bool:
         """Run a task; return whether it was asked to end, else the group no longer gives it to this worker.
@@ -95,8 +96,8 @@ class TaskRunner:
             self._stoppable[task_id].stop()
         limit = self._limits.get(task_id)
         if limit is not None and not limit.expired():
-            restoring = task_id in self.tasks and not self.tasks[task_id].ready
-            limit.reschedule(asyncio.get_running_loop().time() + (0.0 if restoring else PATIENCE))
+            patience = 0.0 if task_id in self._restoring else PATIENCE
+            limit.reschedule(asyncio.get_running_loop().time() + patience)
 
     def go_on(self, task_id: str) -> None:
         """Take the asking back, as far as the task has not ended yet."""
@@ -117,7 +118,7 @@ class TaskRunner:
         except TimeoutError:
             if not limit.expired():
                 raise
-            log.warning("task %s did not finish in time: what was in hand is left to its next holder", task_id)
+            log.warning("task %s was taken away before it was done: its next holder does it again", task_id)
         finally:
             del self._limits[task_id]
 
@@ -137,7 +138,11 @@ class TaskRunner:
         task = self.tasks[task_id] = Task(self._env, *self._parts[task_id])
         finished = False
         try:
-            await task.start()
+            self._restoring.add(task_id)
+            try:
+                await task.start()
+            finally:
+                self._restoring.discard(task_id)
             log.debug("task %s is ready", task_id)
             self._compatible()
             while task_id not in self._ending:

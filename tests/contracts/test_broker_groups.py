@@ -143,6 +143,19 @@ async def test_a_task_released_by_its_rightful_holder_is_assigned_anew(broker: B
     assert await asyncio.wait_for(membership.assignment(), LONG) == frozenset(TASKS)
 
 
+async def test_what_is_taken_back_before_it_was_told_needs_no_release(broker: Broker, group: str):
+    slow = await broker.join(group, "slow", dict.fromkeys(TASKS, ()))
+    other = await join(broker, group, "other")
+    async with asyncio.timeout(LONG):
+        while len((await slow.members())[0].tasks) < 6 or slow.generation < other.membership.generation:
+            await asyncio.wait_for(other.membership.members(), LONG)
+
+    kept = await asyncio.wait_for(slow.assignment(), LONG)
+
+    assert len(kept) == 3
+    assert await other.until(has(3)) == frozenset(TASKS) - kept
+
+
 async def test_members_of_another_plan_wait_until_the_old_have_left(broker: Broker, group: str):
     old = [await join(broker, group, f"old{n}", plan="1") for n in range(2)]
     for worker in old:

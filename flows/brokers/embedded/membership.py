@@ -21,7 +21,9 @@ class EmbeddedMembership:
         self._keeper = keeper
         self._held = Held(seat, lease, self._show, self._fail)
         self._tasks: frozenset[str] = frozenset()
+        self._leaving: frozenset[str] = frozenset()
         self._told: frozenset[str] | None = None
+        self._unreleased: set[str] = set()
         self._error: BrokerError | None = None
         self._changed = asyncio.Event()
 
@@ -34,8 +36,12 @@ class EmbeddedMembership:
             self._changed.clear()
             if self._error is not None:
                 raise self._error
+            if unseen := self._leaving - self._unreleased:
+                await self._keeper.release(self._held, list(unseen))
+                continue
             if self._tasks != self._told:
                 self._told = self._tasks
+                self._unreleased |= self._tasks
                 return self._tasks
             await self._changed.wait()
 
@@ -44,6 +50,7 @@ class EmbeddedMembership:
         tasks = list(tasks)
         self._check()
         await self._keeper.release(self._held, tasks)
+        self._unreleased -= set(tasks)
         if self._told is not None:
             self._told -= set(tasks)
             self._changed.set()
@@ -59,7 +66,7 @@ class EmbeddedMembership:
             self._fail(BrokerError("this member has left the group", fix="join again"))
 
     def _show(self, view: View) -> None:
-        self.generation, self._tasks = view.generation, view.tasks
+        self.generation, self._tasks, self._leaving = view
         self._changed.set()
 
     def _fail(self, error: BrokerError) -> None:
