@@ -15,7 +15,7 @@ from dsl.plan.exprs import Column, columns_of
 from dsl.plan.functions import type_of, unknown_column
 from dsl.plan.nodes import AggregateNode, FilterNode, MapNode, ProjectNode, RepartitionNode, SinkNode
 from dsl.plan.types import DataType, Field, Kind, Schema, schema_of
-from dsl.window import Window
+from dsl.window import AnyWindow
 
 if TYPE_CHECKING:
     from dsl.app import App
@@ -130,7 +130,7 @@ class Stream:
             raise DeclarationError(f"{self.step}.group_by{keys!r} names a column twice.")
         return Grouped(self, keys, partitions)
 
-    def window(self, window: Window) -> Windowed:
+    def window(self, window: AnyWindow) -> Windowed:
         """Cut the groups of a keyed stream into windows."""
         if self.key is None:
             raise DeclarationError(
@@ -153,10 +153,10 @@ class Grouped:
     def __init__(self, stream: Stream, keys: tuple[str, ...], partitions: int | None) -> None:
         self.stream, self.keys, self.partitions = stream, keys, partitions
 
-    def window(self, window: Window) -> Windowed:
+    def window(self, window: AnyWindow) -> Windowed:
         """Cut each group into windows of event time."""
-        if not isinstance(window, Window):
-            raise DeclarationError(f'window() takes tumbling("10s") or hopping("10s", "5s"), not {window!r}.')
+        if not isinstance(window, AnyWindow):
+            raise DeclarationError(f'window() takes a window, such as tumbling("10s"), not {window!r}.')
         return Windowed(self, window)
 
     def agg(self, **aggregates: Aggregate) -> Aggregated:
@@ -167,7 +167,7 @@ class Grouped:
 class Windowed:
     """Groups cut into windows."""
 
-    def __init__(self, grouped: Grouped, window: Window) -> None:
+    def __init__(self, grouped: Grouped, window: AnyWindow) -> None:
         self.grouped, self.spec = grouped, window
 
     def agg(self, **aggregates: Aggregate) -> Aggregated:
@@ -178,7 +178,7 @@ class Windowed:
 class Aggregated:
     """Aggregates waiting for the name of their table."""
 
-    def __init__(self, grouped: Grouped, window: Window | None, aggregates: dict[str, Aggregate]) -> None:
+    def __init__(self, grouped: Grouped, window: AnyWindow | None, aggregates: dict[str, Aggregate]) -> None:
         schema = grouped.stream.schema
         assert schema is not None
         if not aggregates:
@@ -242,7 +242,7 @@ class Aggregated:
 
 
 def _table_schema(
-    name: str, keys: tuple[str, ...], schema: Schema, window: Window | None, calls: tuple[Any, ...]
+    name: str, keys: tuple[str, ...], schema: Schema, window: AnyWindow | None, calls: tuple[Any, ...]
 ) -> Schema:
     bounds = ("window_start", "window_end") if window else ()
     fields = [Field(k, t) for k in keys if (t := schema.get(k)) is not None]

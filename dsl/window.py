@@ -1,25 +1,46 @@
-"""Windows: how a group's records are cut by their event time."""
+"""Windows: how a group's records are cut by their event time, or by their number."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
+from dsl.calendar import LONGEST, SHORT, calendar_period, check_zone, in_one_unit
 from dsl.durations import Duration, microseconds, show
 from dsl.errors import DeclarationError, nearest
 
 
 class Window(msgspec.Struct, frozen=True, kw_only=True):
-    """A time window `[start, end)`, aligned to the epoch; all times in microseconds.
+    """What all kinds of windows have; all times in microseconds.
 
-    A tumbling window has `step == size`. A record is late for a window once end + `grace` ≤ watermark.
-    `retention` is how long after its end a window is kept; None keeps it for ever.
+    A record is late for a window once end + `grace` ≤ watermark. `emit` says when readers see a row; `retention` is
+    how long after its end a window is kept; None keeps it for ever.
+    """
+
+    grace: int = 0
+    emit: str = "change"
+    retention: int | None = None
+
+    @property
+    def shape(self) -> str:
+        """How time is cut, without what happens then: `hopping(24h, 6h)`."""
+        raise NotImplementedError
+
+    def __str__(self) -> str:
+        keep = "" if self.retention is None else f", retention={show(self.retention)}"
+        return f"{self.shape[:-1]}, grace={show(self.grace)}, emit={self.emit}{keep})"
+
+
+class FixedWindow(Window, frozen=True, kw_only=True, tag="fixed"):
+    """A window `[start, end)` of one length. Starts are `offset` after a multiple of `step` since the epoch.
+
+    A tumbling window has `step == size`.
     """
 
     size: int
     step: int
-    grace: int = 0
-    emit: str = "change"
-    retention: int | None = None
+    offset: int = 0
 
     @property
     def is_tumbling(self) -> bool:
@@ -27,71 +48,138 @@ class Window(msgspec.Struct, frozen=True, kw_only=True):
 
     def starts(self, time: int) -> list[int]:
         """Return the starts of the windows that hold an event time, ascending."""
-        first = ((time - self.size) // self.step + 1) * self.step
+        first = ((time - self.offset - self.size) // self.step + 1) * self.step + self.offset
         return list(range(first, time + 1, self.step))
 
     @property
     def shape(self) -> str:
-        """How time is cut, without what happens then: `hopping(24h, 6h)`."""
-        return f"tumbling({show(self.size)})" if self.is_tumbling else f"hopping({show(self.size)}, {show(self.step)})"
+        offset = f", offset={show(self.offset)}" if self.offset else ""
+        cut = f"tumbling({show(self.size)}" if self.is_tumbling else f"hopping({show(self.size)}, {show(self.step)}"
+        return f"{cut}{offset})"
 
-    def __str__(self) -> str:
-        keep = "" if self.retention is None else f", retention={show(self.retention)}"
-        return f"{self.shape[:-1]}, grace={show(self.grace)}, emit={self.emit}{keep})"
+
+class CalendarWindow(Window, frozen=True, kw_only=True, tag="calendar"):
+    """A window `[start, end)` of whole days or months of a time zone, which differ in length.
+
+    `size` and `step` count `unit`s: "day", "week" (from Monday) or "month". A window begins `offset` after the first
+    midnight of its period, by the clocks there.
+    """
+
+    unit: str
+    size: int
+    step: int
+    tz: str
+    offset: int = 0
+
+    @property
+    def is_tumbling(self) -> bool:
+        return self.step == self.size
+
+    @property
+    def shape(self) -> str:
+        letter = SHORT[self.unit]
+        step = "" if self.is_tumbling else f", {self.step}{letter}"
+        offset = f", offset={show(self.offset)}" if self.offset else ""
+        return f"{'tumbling' if self.is_tumbling else 'hopping'}({self.size}{letter}{step}, tz={self.tz}{offset})"
+
+
+AnyWindow = FixedWindow | CalendarWindow
 
 
 def tumbling(
     size: Duration | None = None,
     *,
+    tz: str | None = None,
+    offset: Duration = 0,
     grace: Duration = 0,
     emit: str = "change",
     retention: Duration | None = None,
-) -> Window:
+) -> AnyWindow:
     """Cut time into windows of one size that do not overlap.
 
     `emit="change"` publishes a row at each commit that changed it, `"close"` once, when the window can no
     longer change. `retention` says how long after its end a window is kept for queries (default: for ever).
 
+    Windows are aligned to the epoch in UTC; `offset` moves that: `tumbling("1d", offset="6h")` begins at six. With
+    `tz`, days (`"1d"`), weeks (`"1w"`, from Monday), months (`"1mo"`), quarters (`"1q"`) and years (`"1y"`) are those
+    of the calendar there: a day in Berlin has 23 or 25 hours when the clocks change. Months, quarters and years
+    without `tz` are those of UTC.
+
     >>> print(tumbling("1h", grace="10m"))
     tumbling(1h, grace=10m, emit=change)
+    >>> print(tumbling("1d", tz="Europe/Berlin"))
+    tumbling(1d, tz=Europe/Berlin, grace=0s, emit=change)
     """
-    return _window("tumbling", size, size, grace, emit, retention)
+    return _aligned("tumbling", size, size, tz, offset, _common(grace, emit, retention))
 
 
 def hopping(
     size: Duration | None = None,
     step: Duration | None = None,
     *,
+    tz: str | None = None,
+    offset: Duration = 0,
     grace: Duration = 0,
     emit: str = "change",
     retention: Duration | None = None,
-) -> Window:
+) -> AnyWindow:
     """Cut time into windows of one size, a new one beginning each `step`; a record is in several.
+
+    `tz` and `offset` are as for `tumbling`.
 
     >>> hopping("10s", "5s").starts(12_000_000)
     [5000000, 10000000]
     """
     if step is None:
         raise DeclarationError('a hopping window needs a step: hopping("24h", "6h").')
-    return _window("hopping", size, step, grace, emit, retention)
+    return _aligned("hopping", size, step, tz, offset, _common(grace, emit, retention))
 
 
-def _window(
-    kind: str,
-    size: Duration | None,
-    step: Duration | None,
-    grace: Duration,
-    emit: str,
-    retention: Duration | None,
-) -> Window:
+def _aligned(
+    kind: str, size: Duration | None, step: Duration | None, tz: str | None, offset: Duration, common: Window
+) -> AnyWindow:
     if size is None or step is None:
         raise DeclarationError(f'a {kind} window needs a size: {kind}("10s").')
+    if tz is not None or calendar_period(size, tz) or calendar_period(step, tz):
+        return _calendar(kind, size, step, "UTC" if tz is None else check_zone(tz), offset, common)
     size_us, step_us = microseconds(size, "window size"), microseconds(step, "window step")
-    grace_us = microseconds(grace, "window grace")
     if size_us <= 0:
         raise DeclarationError(f"a {kind} window's size must be positive, not {size!r}.")
     if not 0 < step_us <= size_us:
         raise DeclarationError(f"a hopping window's step must be in (0, size]: step {step!r}, size {size!r}.")
+    offset_us = _offset(offset, step, step_us)
+    return FixedWindow(size=size_us, step=step_us, offset=offset_us, **_fields(common))
+
+
+def _calendar(kind: str, size: Duration, step: Duration, tz: str, offset: Duration, common: Window) -> CalendarWindow:
+    size_in, step_in = calendar_period(size, tz), calendar_period(step, tz)
+    if size_in is None or step_in is None:
+        wrong = size if size_in is None else step
+        raise DeclarationError(
+            f"a {kind} window of the calendar in {tz} cannot have {wrong!r}: write whole "
+            'days, weeks, months, quarters or years ("1d", "1w", "1mo", "1q", "1y"), or leave out tz= (offset= moves '
+            "where shorter windows begin)."
+        )
+    alike = in_one_unit(size_in, step_in)
+    if alike is None or not 0 < alike[1].number <= alike[0].number:
+        raise DeclarationError(
+            f"a {kind} window's step must be in (0, size], in the same periods: step {step!r}, size {size!r}."
+        )
+    (count, unit), (every, _) = alike
+    offset_us = _offset(offset, step, every * LONGEST[unit] * 86_400_000_000)
+    return CalendarWindow(unit=unit, size=count, step=every, tz=tz, offset=offset_us, **_fields(common))
+
+
+def _offset(offset: Duration, step: Duration, below: int) -> int:
+    found = microseconds(offset, "window offset")
+    if not 0 <= found < below:
+        raise DeclarationError(f"a window's offset must be at least 0 and less than {step!r}, not {offset!r}.")
+    return found
+
+
+def _common(grace: Duration, emit: str, retention: Duration | None) -> Window:
+    """Check what all kinds of windows have."""
+    grace_us = microseconds(grace, "window grace")
     if grace_us < 0:
         raise DeclarationError(f"a window's grace must not be negative: {grace!r}.")
     if emit not in ("change", "close"):
@@ -101,4 +189,8 @@ def _window(
     keep = None if retention is None else microseconds(retention, "window retention")
     if keep is not None and keep < grace_us:
         raise DeclarationError(f"retention {retention!r} is shorter than grace {grace!r}: late records would be lost.")
-    return Window(size=size_us, step=step_us, grace=grace_us, emit=emit, retention=keep)
+    return Window(grace=grace_us, emit=emit, retention=keep)
+
+
+def _fields(common: Window) -> dict[str, Any]:
+    return msgspec.structs.asdict(common)

@@ -8,6 +8,7 @@ The order of aggregates counts: a row stores them in declared order.
 from __future__ import annotations
 
 import hashlib
+from typing import Any
 
 import msgspec
 
@@ -15,7 +16,7 @@ from dsl.plan.exprs import render
 from dsl.plan.graph import Plan
 from dsl.plan.nodes import AggregateCall, AggregateNode, RepartitionNode, TableNode, TopicNode, inputs_of
 from dsl.plan.wire import node_to_builtins
-from dsl.window import Window
+from dsl.window import AnyWindow, FixedWindow
 
 ENCODING = 1
 """The version of the stored form of rows and keys; raised when older bytes would be misread."""
@@ -41,7 +42,7 @@ class Descriptor(msgspec.Struct, frozen=True, kw_only=True):
     """What the stored bytes of one table depend on.
 
     `kind` is "aggregate" or "dictionary"; `keys` are names and kinds; `size` and `step` are the window's, in
-    microseconds; `placed` says what chose the partition of a row.
+    microseconds, where they say all of its shape, else `cut` does; `placed` says what chose the partition of a row.
     """
 
     table: str
@@ -49,6 +50,7 @@ class Descriptor(msgspec.Struct, frozen=True, kw_only=True):
     keys: tuple[tuple[str, str], ...]
     size: int | None = None
     step: int | None = None
+    cut: str = ""
     aggregates: tuple[StoredAggregate, ...] = ()
     value: str = ""
     partitions: int
@@ -70,7 +72,9 @@ class Descriptor(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def window(self) -> str:
         """The window's shape, such as `tumbling(1h)`, or "none"."""
-        return "none" if self.size is None or self.step is None else Window(size=self.size, step=self.step).shape
+        if self.size is None or self.step is None:
+            return self.cut or "none"
+        return FixedWindow(size=self.size, step=self.step).shape
 
 
 def describe(plan: Plan, table: str) -> Descriptor:
@@ -83,8 +87,7 @@ def describe(plan: Plan, table: str) -> Descriptor:
         table=table,
         kind="aggregate",
         keys=tuple((k, t.kind.value) for k, t in zip(node.keys, node.key_types, strict=True)),
-        size=node.window.size if node.window else None,
-        step=node.window.step if node.window else None,
+        **_cut(node.window),
         aggregates=tuple(_stored(call) for call in node.aggregates),
         partitions=held,
         placed=_placed(plan, node),
@@ -122,6 +125,12 @@ def _stored(call: AggregateCall) -> StoredAggregate:
         kind="" if call.argument_type is None else call.argument_type.kind.value,
         options=tuple((n, v) for n, v in call.options if (call.function, n) not in _NOT_STORED),
     )
+
+
+def _cut(window: AnyWindow | None) -> dict[str, Any]:
+    if isinstance(window, FixedWindow) and not window.offset:
+        return {"size": window.size, "step": window.step}
+    return {} if window is None else {"cut": window.shape}
 
 
 def _placed(plan: Plan, node: AggregateNode) -> str:

@@ -6,7 +6,7 @@ import msgspec
 
 from dsl.plan.exprs import ExprNode
 from dsl.plan.types import DataType, Schema
-from dsl.window import Window
+from dsl.window import AnyWindow
 
 
 class TopicNode(msgspec.Struct, frozen=True, kw_only=True, tag="topic"):
@@ -85,7 +85,7 @@ class AggregateNode(msgspec.Struct, frozen=True, kw_only=True, tag="aggregate"):
     table: str
     keys: tuple[str, ...]
     key_types: tuple[DataType, ...]
-    window: Window | None
+    window: AnyWindow | None
     aggregates: tuple[AggregateCall, ...]
     schema: Schema
 

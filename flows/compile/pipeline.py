@@ -14,9 +14,9 @@ from flows.emit.outbox import Outbox
 from flows.metrics import TaskMetrics
 from flows.operate.agent import AgentRunner
 from flows.operate.agent_input import Event
-from flows.operate.aggregate import AggregateStep
 from flows.operate.base import NO_TIME, Batch, FrameStep
 from flows.operate.dict_table import DictTableState
+from flows.operate.tables import TableStep
 from flows.route.repartition import RepartitionWriter
 from flows.source.base import Source
 
@@ -31,7 +31,7 @@ class Branch(msgspec.Struct, kw_only=True):
     source: Source
     steps: list[FrameStep] = []
     agents: list[AgentRunner] = []
-    tables: list[AggregateStep] = []
+    tables: list[TableStep] = []
     writers: list[RepartitionWriter] = []
     marked: tuple[int, bool] = (NO_TIME, False)
 

@@ -13,6 +13,8 @@ from dsl.plan.nodes import AggregateNode, TableNode
 from dsl.plan.types import Kind
 from dsl.table import DictTable
 from flows.operate.aggregates import Aggregation
+from flows.operate.base import WINDOW
+from flows.operate.windows import cut_of
 from flows.query.base import Row, TableInfo
 from flows.query.columns import column
 from flows.query.rows import Entry
@@ -33,11 +35,11 @@ class TableDecoder:
         node = plan.table_nodes()[table]
         self.info = _info(plan, node)
         self._schema = node.schema
-        self._size: int | None = None
+        self._ends: Callable[[pl.DataFrame], pl.Series] | None = None
         self._waits = False
         self._results: Callable[[Sequence[bytes]], pl.DataFrame] | None = None
         if isinstance(node, AggregateNode):
-            self._size = None if node.window is None else node.window.size
+            self._ends = None if node.window is None else cut_of(node.window).ends
             self._waits = node.window is not None and node.window.emit == "close"
             self._codec = KeyCodec((object,) * len(node.keys), windowed=node.window is not None)
             self._results, self._names = Aggregation(node.aggregates).results, [c.name for c in node.aggregates]
@@ -94,14 +96,15 @@ class TableDecoder:
 
     def window_start(self, key: bytes) -> float | None:
         """Return the window start of a key in seconds; None for a table without windows."""
-        return None if self._size is None else self._codec.window(key) / _SECOND
+        return None if self._ends is None else self._codec.window(key) / _SECOND
 
     def _keys(self, keys: Sequence[bytes]) -> dict[str, list[Any]]:
         columns, windows = self._codec.decode_columns(keys)
         found = dict(zip(self.info.keys, columns, strict=True))
-        if self._size is not None and windows is not None:
+        if self._ends is not None and windows is not None:
+            ends = self._ends(pl.DataFrame({WINDOW: windows}, schema={WINDOW: pl.Int64})).to_list()
             found[START] = [w / _SECOND for w in windows]
-            found[END] = [(w + self._size) / _SECOND for w in windows]
+            found[END] = [w / _SECOND for w in ends]
         return found
 
     def _kind(self, name: str) -> Kind:

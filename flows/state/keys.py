@@ -1,7 +1,8 @@
 """The one canonical, ordered encoding of state keys; changelog records and stores carry these bytes.
 
     key      =  [window] part part …
-    window   =  8 bytes: the window's start in microseconds since the epoch, plus 2^63, big-endian
+    window   =  8 bytes: the window's start in microseconds since the epoch, plus 2^63, big-endian; 16 bytes of the \
+same kind where windows differ in more: sessions by their last and first record, count windows by time and number
     part     =  a tag byte and a body that ends by itself
 
 The window comes first, so that a window is one range scan and an expired one one `delete_range`. The number and
@@ -49,7 +50,9 @@ _SIMPLE = (str, bytes, int, float, bool, datetime, date, Decimal, UUID, tuple, o
 
 
 class KeyCodec:
-    """Encode and decode the keys of one table: columns of these types, behind a window if `windowed`.
+    """Encode and decode the keys of one table: columns of these types, behind the window's numbers if `windowed`.
+
+    Most windows are one number, their start; with `windowed=2` there are two, which only whole columns can have.
 
     A key of one column is the bare value, of several a tuple. Any column may be None. `object` takes every type.
 
@@ -58,13 +61,14 @@ class KeyCodec:
     ('a', 7)
     """
 
-    def __init__(self, types: tuple[Any, ...], windowed: bool = False) -> None:
+    def __init__(self, types: tuple[Any, ...], windowed: int = False) -> None:
         self.types = tuple(_plain_type(declared) for declared in types)
-        self.windowed = windowed
+        self.windowed = bool(windowed)
+        self.window_bytes = 8 * windowed
         self._coerce = tuple(_coercion(column) for column in self.types)
         self._enums = [(i, column) for i, column in enumerate(self.types) if issubclass(column, Enum)]
         # A bare key of exactly the declared type, what agents use most, goes straight to its encoder.
-        self._only = self.types[0] if len(self.types) == 1 else None
+        self._only = self.types[0] if len(self.types) == 1 and windowed < 2 else None
         self._encode_only = ENCODERS.get(self.types[0], encode_part)
         self._windows = bounded_cache(encode_window)
         self._window_values = bounded_cache(_decode_window)
@@ -85,7 +89,7 @@ class KeyCodec:
 
     def prefix(self, *parts: Any, window: int | None = None) -> bytes:
         """Return the bytes that all keys with these leading parts begin with; scan up to `prefix_end` of it."""
-        if self.windowed != (window is not None):
+        if self.windowed != (window is not None) or self.window_bytes > 8:
             expected = "a window start is needed" if self.windowed else "this table has no windows"
             raise AgentError(f"the key {parts!r} came with window {window!r}: {expected}")
         if len(parts) > len(self.types):
@@ -95,25 +99,29 @@ class KeyCodec:
 
     def decode(self, encoded: bytes) -> Any:
         """Return the key of these bytes, without its window. Raises `StateCorrupt` when they are no such key."""
-        parts = self._tails[encoded[8:] if self.windowed else encoded]
+        parts = self._tails[encoded[self.window_bytes :]]
         return parts[0] if len(parts) == 1 else parts
 
     def window(self, encoded: bytes) -> int:
-        """Return the window start of an encoded key, in microseconds."""
+        """Return the window start of an encoded key, in microseconds; of two numbers the first."""
         return _decode_window(encoded[:8])
 
+    def more(self, keys: Sequence[bytes]) -> list[int]:
+        """Return the second numbers of windows that have two."""
+        return [self._window_values[key[8:16]] for key in keys]
+
     def window_range(self, start: int, end: int) -> tuple[bytes, bytes]:
-        """Return the byte range of all keys whose window begins in `[start, end)` microseconds."""
+        """Return the byte range of all keys whose window (its first number) begins in `[start, end)` microseconds."""
         return encode_window(start), encode_window(end)
 
-    def encode_columns(self, columns: Sequence[Sequence[Any]], windows: Sequence[int] | None = None) -> list[bytes]:
+    def encode_columns(self, columns: Sequence[Sequence[Any]], *windows: Sequence[int]) -> list[bytes]:
         """Encode many keys at once, column by column; the same bytes as `encode` gives for each row."""
-        if len(columns) != len(self.types) or self.windowed != (windows is not None):
-            raise AgentError(f"{len(columns)} key columns, windows: {windows is not None}; not {self._names()}")
-        count = len(windows) if windows is not None else len(columns[0])
-        if any(len(column) != count for column in columns):
+        if len(columns) != len(self.types) or self.window_bytes != 8 * len(windows):
+            raise AgentError(f"{len(columns)} key columns, {len(windows)} of windows; not {self._names()}")
+        count = len(columns[0])
+        if any(len(column) != count for column in (*columns, *windows)):
             raise AgentError(f"key columns of different lengths: {[len(column) for column in columns]}")
-        pieces: Pieces = [] if windows is None else [map(self._windows.__getitem__, windows)]
+        pieces: Pieces = [map(self._windows.__getitem__, numbers) for numbers in windows]
         for column_type, coerce, column in zip(self.types, self._coerce, columns, strict=True):
             pieces += pieces_of(column_type, coerce, column)
         return join_pieces(pieces, count)
@@ -123,13 +131,12 @@ class KeyCodec:
         windows = [self._window_values[key[:8]] for key in keys] if self.windowed else None
         if self.types == (str,) and (texts := self._decode_texts(keys)) is not None:
             return [texts], windows
-        skip = 8 if self.windowed else 0
-        rows = [self._tails[key[skip:]] for key in keys]
+        rows = [self._tails[key[self.window_bytes :]] for key in keys]
         return [list(column) for column in zip(*rows, strict=True)] or [[] for _ in self.types], windows
 
     def _decode_texts(self, keys: Sequence[bytes]) -> list[str] | None:
         """Decode a single column of strings in one go; None when one of them needs the careful way."""
-        skip = 9 if self.windowed else 1
+        skip = self.window_bytes + 1
         try:
             tags = set(map(itemgetter(skip - 1), keys))
         except IndexError:

@@ -14,7 +14,8 @@ from typing import Any
 import flows
 from flows import count, last, sum, tumbling
 from flows.testing import Driver
-from tests.oracle.tables import Sent, TableOracle, Windows
+from tests.oracle.tables import Sent, TableOracle
+from tests.oracle.windows import Windows
 
 SECOND = 1_000_000
 

@@ -101,6 +101,14 @@ INCOMPATIBLE: dict[str, tuple[Plan, list[str]]] = {
         plan(table(window=hopping("1h", "10m"))),
         ["window was tumbling(1h), is hopping(1h, 10m)"],
     ),
+    "window offset": (
+        plan(table(window=tumbling("1h", offset="30m"))),
+        ["window was tumbling(1h), is tumbling(1h, offset=30m)"],
+    ),
+    "window of a zone": (
+        plan(table(window=tumbling("1d", tz="Europe/Berlin"))),
+        ["window was tumbling(1h), is tumbling(1d, tz=Europe/Berlin)"],
+    ),
     "no window": (
         plan(lambda s: s.group_by("user").agg(n=count(), p95=quantile("seconds", 0.95)).table("t")),
         ["window was tumbling(1h), is none"],

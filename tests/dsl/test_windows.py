@@ -28,6 +28,14 @@ def test_a_tumbling_window_holds_each_time_once(time: int, size: int) -> None:
     assert start <= time < start + window.size
 
 
+@given(st.integers(-(10**15), 10**16), st.integers(1, 10**6), st.data())
+def test_offsets_move_windows(time: int, size: int, data: st.DataObject) -> None:
+    offset = data.draw(st.integers(0, size - 1))
+    (start,) = tumbling(size / SECOND, offset=offset / SECOND).starts(time)
+    assert (start - offset) % size == 0
+    assert start <= time < start + size
+
+
 def test_hopping_with_a_step_that_does_not_divide_its_size() -> None:
     assert hopping("10s", "3s").starts(11 * SECOND) == [3 * SECOND, 6 * SECOND, 9 * SECOND]
 
@@ -42,6 +50,13 @@ def test_a_hopping_window_with_step_and_size_alike_is_tumbling() -> None:
         (tumbling("90m"), "tumbling(1h30m, grace=0s, emit=change)"),
         (hopping(86400, "6h", grace=60, emit="close"), "hopping(1d, 6h, grace=1m, emit=close)"),
         (tumbling("1h", retention="7d"), "tumbling(1h, grace=0s, emit=change, retention=7d)"),
+        (tumbling("1d", offset="6h"), "tumbling(1d, offset=6h, grace=0s, emit=change)"),
+        (tumbling("1q"), "tumbling(3mo, tz=UTC, grace=0s, emit=change)"),
+        (hopping("14d", "1w", tz="Asia/Tokyo"), "hopping(2w, 1w, tz=Asia/Tokyo, grace=0s, emit=change)"),
+        (
+            hopping("1w", "1d", tz="UTC", offset="5h", emit="close"),
+            "hopping(7d, 1d, tz=UTC, offset=5h, grace=0s, emit=close)",
+        ),
     ],
 )
 def test_windows_print_as_they_are_written(window: object, text: str) -> None:

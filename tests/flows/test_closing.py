@@ -13,7 +13,8 @@ from flows.brokers.base import TopicPartition
 from flows.compile.names import changelog
 from flows.testing import Driver
 from tests.flows.histories import CUTS, NAIVE, SECOND, Reading, histories, play
-from tests.oracle.tables import Sent, TableOracle, Windows
+from tests.oracle.tables import Sent, TableOracle
+from tests.oracle.windows import Windows
 
 
 class Hit(flows.Record):

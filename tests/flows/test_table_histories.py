@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 import flows
 from flows import col, hopping, tumbling
 from tests.flows.histories import CUTS, DECLARED, NAIVE, SECOND, Reading, check, histories, play
-from tests.oracle.tables import Sent, TableOracle, Windows
+from tests.oracle.tables import Sent, TableOracle
+from tests.oracle.windows import Windows
 
 SHAPES: dict[str, tuple[Any, Windows]] = {
     "tumbling": (tumbling("10s"), Windows(10, 10)),

@@ -11,6 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from tests.oracle.aggregates import Event
+from tests.oracle.windows import CalendarWindows, Windows
+
+Aligned = Windows | CalendarWindows
 
 BEFORE = -(2**63)
 """The stream time before the first record that has a time."""
@@ -47,31 +50,13 @@ class Group(NamedTuple):
     window: int | None
 
 
-class Windows(NamedTuple):
-    """How time is cut, in microseconds."""
-
-    size: int
-    step: int
-    grace: int = 0
-    retention: int | None = None
-    closes: bool = False
-
-    def starts(self, time: int) -> list[int]:
-        """Try every multiple of the step near the time."""
-        near = time // self.step
-        reach = self.size // self.step + 2
-        return [
-            s * self.step for s in range(near - reach, near + 2) if s * self.step <= time < s * self.step + self.size
-        ]
-
-
 class TableOracle:
     """What a table must show after a history."""
 
     def __init__(
         self,
         keys: Sequence[str],
-        windows: Windows | None,
+        windows: Aligned | None,
         aggregates: Mapping[str, Callable[[Sequence[Event]], Any]],
         keep: Callable[[dict[str, Any]], bool] = lambda fields: True,
     ) -> None:
@@ -105,10 +90,10 @@ class TableOracle:
         else:
             self._put_into_windows(key, event, now, self.windows)
 
-    def _put_into_windows(self, key: tuple[Any, ...], event: Event, now: int, windows: Windows) -> None:
+    def _put_into_windows(self, key: tuple[Any, ...], event: Event, now: int, windows: Aligned) -> None:
         closed = []
         for start in windows.starts(event.time):
-            if start + windows.size + windows.grace <= now:
+            if windows.end(start) + windows.grace <= now:
                 closed.append(start)
             else:
                 self._put(Group(key, start), event)
@@ -131,13 +116,13 @@ class TableOracle:
         """Tell whether a row is shown: always, but in tables that wait for the end of their windows."""
         if self.windows is None or not self.windows.closes or group.window is None:
             return True
-        return group.window + self.windows.size + self.windows.grace <= self.stream_time[self._home[group]]
+        return self.windows.end(group.window) + self.windows.grace <= self.stream_time[self._home[group]]
 
     def is_expired(self, group: Group) -> bool:
         """Tell whether a row's retention is over."""
         if self.windows is None or self.windows.retention is None or group.window is None:
             return False
-        return group.window + self.windows.size + self.windows.retention <= self.stream_time[self._home[group]]
+        return self.windows.end(group.window) + self.windows.retention <= self.stream_time[self._home[group]]
 
     def _results(self, group: Group) -> dict[str, Any]:
         return {name: compute(self._events[group]) for name, compute in self.aggregates.items()}

@@ -120,11 +120,24 @@ def test_columns_give_the_same_bytes_as_single_keys(
     kinds, rows = drawn
     codec = KeyCodec(kinds, windowed)
     columns = [[row[i] for row in rows] for i in range(len(kinds))]
-    windows = [row[-1] for row in rows] if windowed else None
-    keys = codec.encode_columns(columns, windows)
+    windows = [[row[-1] for row in rows]] if windowed else []
+    keys = codec.encode_columns(columns, *windows)
     bare = [row[:-1] if len(kinds) > 1 else row[0] for row in rows]
     assert keys == [codec.encode(key, row[-1] if windowed else None) for key, row in zip(bare, rows, strict=True)]
-    assert codec.decode_columns(keys) == (columns, windows)
+    assert codec.decode_columns(keys) == (columns, windows[0] if windowed else None)
+
+
+def test_windows_of_two_numbers_order_by_both_and_come_back() -> None:
+    codec = KeyCodec((str,), 2)
+    ends, starts = [5, -3, 5, 5], [1, -9, -2, 1]
+    keys = codec.encode_columns([["b", "a", "c", "a"]], ends, starts)
+    assert codec.decode_columns(keys) == ([["b", "a", "c", "a"]], ends)
+    assert codec.more(keys) == starts
+    assert [codec.decode(key) for key in sorted(keys)] == ["a", "c", "a", "b"]
+    low, high = codec.window_range(0, 6)
+    assert sum(low <= key < high for key in keys) == 3
+    with pytest.raises(AgentError):
+        codec.encode("a", 5)
 
 
 @pytest.mark.parametrize("column", [["a", "b\x00c", ""], ["x", None], ["\ud800", "y"], ["plain", "ü"], [""], []])

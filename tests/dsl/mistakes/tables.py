@@ -42,6 +42,22 @@ def bad_duration() -> None:
     tumbling("1 hour")  # here
 
 
+def window_in_an_unknown_zone() -> None:
+    tumbling("1d", tz="Europe/Berln")  # here
+
+
+def hours_of_a_zone() -> None:
+    tumbling("1h", tz="Europe/Berlin")  # here
+
+
+def months_in_steps_of_days() -> None:
+    hopping("1mo", "1d", tz="Europe/Berlin")  # here
+
+
+def offset_beyond_the_step() -> None:
+    tumbling("1d", offset="30h")  # here
+
+
 def negative_grace() -> None:
     tumbling("1h", grace=-5)  # here
 
