@@ -225,7 +225,9 @@ class Member(msgspec.Struct, frozen=True, kw_only=True):
 class Membership(Protocol):
     """This worker's place in a group that shares named tasks."""
 
-    generation: int
+    @property
+    def generation(self) -> int:
+        """Return the generation of the group that this member last took part in."""
 
     async def assignment(self) -> frozenset[str]:
         """Wait for the next change and return the tasks that this member should hold from now on.
@@ -263,6 +265,13 @@ class Broker(Protocol):
 
     async def topics(self) -> dict[str, TopicSpec]:
         """Return all topics by name."""
+
+    async def alter_retention(self, name: str, seconds: float | None) -> None:
+        """Keep a topic's records for so many seconds from now on, None for ever; older ones go as by any retention.
+
+        Partitions and cleanup are never altered: keys would be elsewhere, or records gone. Raises `UnknownTopic`, and
+        `BrokerError` for a compacted topic. On Kafka this is `retention.ms` by IncrementalAlterConfigs.
+        """
 
     async def delete_topic(self, name: str) -> None:
         """Remove a topic with its records; unknown names raise `UnknownTopic`."""

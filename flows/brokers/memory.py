@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Mapping
 
+import msgspec
+
 from flows.brokers.base import (
     Appender,
     Committed,
@@ -21,7 +23,8 @@ from flows.brokers.base import (
     Transaction,
 )
 from flows.brokers.memory_group import MemoryGroups
-from flows.errors import BrokerError, Fenced, OffsetOutOfRange, RecordTooLarge, TopicMismatch, UnknownTopic
+from flows.brokers.specs import check_alterable, compare
+from flows.errors import BrokerError, Fenced, OffsetOutOfRange, RecordTooLarge, UnknownTopic
 
 Stored = tuple[int, int, bytes | None, bytes | None, Headers]
 
@@ -88,16 +91,16 @@ class MemoryBroker:
         """Do nothing: memory goes with the object."""
 
     async def create_topic(self, spec: TopicSpec) -> None:
-        known = self._specs.setdefault(spec.name, spec)
-        for setting in ("partitions", "cleanup"):
-            has, wants = getattr(known, setting), getattr(spec, setting)
-            if has != wants:
-                raise TopicMismatch(f"topic {spec.name!r} has {setting}={has}, the plan needs {wants}")
+        compare(self._specs.setdefault(spec.name, spec), spec)
         for partition in range(spec.partitions):
             self._logs.setdefault(TopicPartition(spec.name, partition), _Log())
 
     async def topics(self) -> dict[str, TopicSpec]:
         return dict(self._specs)
+
+    async def alter_retention(self, name: str, seconds: float | None) -> None:
+        check_alterable(name, self._specs.get(name))
+        self._specs[name] = msgspec.structs.replace(self._specs[name], retention=seconds)
 
     async def delete_topic(self, name: str) -> None:
         spec = self._specs.pop(name, None)

@@ -46,6 +46,18 @@ async def test_batches_go_by_the_wall_clock_of_their_append(broker: EmbeddedBrok
     assert batches(broker) == 0
 
 
+async def test_an_altered_retention_counts_for_what_is_there_already(broker: EmbeddedBroker, clock: ManualClock):
+    await broker.create_topic(TopicSpec(name="events", retention=None))
+    await broker.produce({TP: outgoing(1)})
+    clock.advance(100)
+    await broker.produce({TP: outgoing(2)})
+
+    await broker.alter_retention("events", 60)
+    await broker.maintain()
+
+    assert values(await read_all(broker, TP)) == [b"2"]
+
+
 async def test_without_retention_records_stay_for_ever(broker: EmbeddedBroker, clock: ManualClock):
     await broker.create_topic(TopicSpec(name="events", retention=None))
     await broker.produce({TP: outgoing(1)})

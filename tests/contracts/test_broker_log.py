@@ -89,6 +89,24 @@ async def test_creating_a_topic_again_is_fine_and_with_other_settings_names_the_
     assert (await broker.topics())[name].partitions == 3
 
 
+async def test_the_retention_of_a_topic_can_be_altered_and_nothing_else(broker: Broker, broker_topic: Topics):
+    name, compacted = await broker_topic(retention=60), await broker_topic("compacted", cleanup="compact")
+    wanted = TopicSpec(name=name, retention=3600)
+    with pytest.raises(TopicMismatch, match=r"retention is 60(\.0)?, wanted 3600.*; `flows topics --apply` alters it"):
+        await broker.create_topic(wanted)
+
+    await broker.alter_retention(name, 3600)
+    await broker.create_topic(wanted)
+    assert (await broker.topics())[name].retention == 3600
+    await broker.alter_retention(name, None)
+    assert (await broker.topics())[name].retention is None
+
+    with pytest.raises(UnknownTopic, match="'nowhere'"):
+        await broker.alter_retention("nowhere", 1)
+    with pytest.raises(BrokerError, match=f"'{compacted}' is compacted"):
+        await broker.alter_retention(compacted, 60)
+
+
 async def test_a_deleted_topic_is_gone_with_its_records(broker: Broker, broker_topic: Topics):
     name = await broker_topic()
     tp = TopicPartition(name, 0)

@@ -110,7 +110,7 @@ def test_another_number_of_partitions_is_refused() -> None:
     with driver(BASE) as old:
         send(old, 1.0)
     with (
-        pytest.raises(TopicMismatch, match="'hits' has partitions=1, the plan needs 2"),
+        pytest.raises(TopicMismatch, match="'hits' exists with other settings: partitions is 1, wanted 2"),
         driver(BASE, old, partitions=2),
     ):
         pass

@@ -141,6 +141,13 @@ class EmbeddedBroker:
         """Return all topics by name."""
         return await self._read("list topics", topics.listing)
 
+    async def alter_retention(self, name: str, seconds: float | None) -> None:
+        """Keep a topic's records for so many seconds, None for ever; raises `UnknownTopic`, `BrokerError`."""
+        await self._write(
+            f"alter topic {name!r}", lambda scope: topics.alter_retention(scope.connection, name, seconds)
+        )
+        self._maintainer.nudge()
+
     async def delete_topic(self, name: str) -> None:
         """Remove a topic with its records and positions; unknown names raise `UnknownTopic`."""
         await self._write(f"delete topic {name!r}", lambda scope: topics.delete(scope.connection, name))

@@ -1,13 +1,13 @@
-"""The topics in broker.db: create, list, delete."""
+"""The topics in broker.db: create, list, alter, delete."""
 
 from __future__ import annotations
 
 import sqlite3
 
 from flows.brokers.base import TopicSpec
-from flows.errors import BrokerError, TopicMismatch, UnknownTopic
+from flows.brokers.specs import check_alterable, compare
+from flows.errors import BrokerError, UnknownTopic
 
-_ONLY_FOR = {"retention": "delete", "tombstone_retention": "compact"}
 _MOST_PARTITIONS = 10_000
 
 
@@ -16,7 +16,7 @@ def create(connection: sqlite3.Connection, spec: TopicSpec) -> None:
     _check(spec)
     existing = listing(connection).get(spec.name)
     if existing is not None:
-        return _compare(existing, spec)
+        return compare(existing, spec)
     connection.execute(
         "INSERT INTO topics VALUES (?, ?, ?, ?, ?, ?)",
         (spec.name, spec.partitions, spec.cleanup, spec.retention, spec.tombstone_retention, spec.internal),
@@ -46,6 +46,12 @@ def listing(connection: sqlite3.Connection) -> dict[str, TopicSpec]:
     }
 
 
+def alter_retention(connection: sqlite3.Connection, name: str, seconds: float | None) -> None:
+    """Keep a topic's records for so many seconds from now on; raises `UnknownTopic`, `BrokerError`."""
+    check_alterable(name, listing(connection).get(name))
+    connection.execute("UPDATE topics SET retention = ? WHERE name = ?", (seconds, name))
+
+
 def delete(connection: sqlite3.Connection, name: str) -> list[int]:
     """Remove a topic and its groups' positions at once; return its partitions, whose batches are garbage now."""
     ids = [id_ for (id_,) in connection.execute("SELECT id FROM partitions WHERE topic = ?", (name,))]
@@ -67,16 +73,3 @@ def _check(spec: TopicSpec) -> None:
         )
     if spec.cleanup not in ("delete", "compact"):
         raise BrokerError(f"topic {spec.name!r}: cleanup {spec.cleanup!r}", fix="use 'delete' or 'compact'")
-
-
-def _compare(existing: TopicSpec, wanted: TopicSpec) -> None:
-    differing = [
-        f"{name} is {getattr(existing, name)!r}, wanted {getattr(wanted, name)!r}"
-        for name in ("partitions", "cleanup", "retention", "tombstone_retention")
-        if getattr(existing, name) != getattr(wanted, name) and _ONLY_FOR.get(name, wanted.cleanup) == wanted.cleanup
-    ]
-    if differing:
-        raise TopicMismatch(
-            f"topic {wanted.name!r} exists with other settings: {', '.join(differing)}",
-            fix="declare it as it is, choose another name, or delete the topic first",
-        )
