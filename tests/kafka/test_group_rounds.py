@@ -192,3 +192,12 @@ def test_what_is_said_and_told_survives_the_wire() -> None:
     assert unpack_said(pack_said(one)) == one
     assert unpack_told(pack_told(told, one.tasks)) == told
     assert unpack_told(b"") is None
+
+
+def test_a_static_member_that_goes_back_to_the_running_plan_asks_for_a_share() -> None:
+    here, away = said("here", "1", since=1, seen=3, ran="1"), said("away", "2")
+    told = deal({"h": here, "a": away})["a"]
+
+    assert not Tasks("2").take(told)
+    assert Tasks("1").take(told)
+    assert Tasks("2").take(deal({"h": here, "a": said("away", "1")})["a"])

@@ -42,6 +42,7 @@ def deal(said: Mapping[str, Said]) -> dict[str, Told]:
     return {
         seat: Told(
             plan=plan,
+            waiting=one.plan != plan,
             tasks=sorted(t for t, to in placed.holders.items() if to == seat and holders.get(t, seat) == seat),
             leaving=sorted(t for t in one.owned if holders[t] == seat and placed.holders.get(t) != seat),
             standbys=sorted(t for t, at in copies.items() if seat in at),

@@ -333,7 +333,7 @@ class KafkaMembership:
         except (Lost, NewRound, BrokerError) as error:
             log.warning("group %s: %s; the place is free when the lease has run out", self.seat.group, error)
         finally:
-            await self.seat.close()
+            self.seat.close()
             await self._members.close()
 
 

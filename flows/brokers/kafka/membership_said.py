@@ -38,9 +38,11 @@ class Told(msgspec.Struct, frozen=True, kw_only=True):
     """What a member is told: `tasks` are its own, `leaving` are those that it should release for others.
 
     `standbys` are the tasks that it should keep a warm copy of; the group waits for those that are in `warming`.
+    `plan` is the one that runs; a member of another is `waiting`.
     """
 
     plan: str
+    waiting: bool = False
     tasks: list[str] = []
     leaving: list[str] = []
     standbys: list[str] = []

@@ -8,7 +8,6 @@ gives up all partitions in each round.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -86,10 +85,9 @@ class Seat:
             if code != GroupCode.UNKNOWN_MEMBER_ID:  # gone already
                 await self._check(code)
 
-    async def close(self) -> None:
+    def close(self) -> None:
         """Close the connection that only this place uses."""
-        with contextlib.suppress(Lost, Refused):
-            self._cluster.drop(await self._cluster.coordinator(GROUP, self.group), self._lane)
+        self._cluster.leave(self._lane)
 
     async def _ask(self, request: Any, seconds: float) -> Any:
         asked = time.monotonic()

@@ -25,10 +25,10 @@ class Tasks:
     def take(self, told: Told | None) -> bool:
         """Take in what the leader tells; return whether there must be another round.
 
-        That is when the leader did not know this member, or another process of this id that had another plan or held
-        tasks that this one does not run.
+        That is when the leader did not know this member, or knew another process of this id, which had another plan or
+        held tasks that this one does not run.
         """
-        if told is None or (told.plan != self._plan and told.tasks):
+        if told is None or told.waiting != (told.plan != self._plan):
             return True
         self.target = frozenset(told.tasks)
         self.standbys, self.warming = frozenset(told.standbys), frozenset(told.warming)
