@@ -16,14 +16,18 @@ Opener = Callable[..., Broker]
 DEFAULT_FOLDER = Path(".flows/broker")
 
 # The modules are imported only when asked for: a broker brings libraries that others do not need.
-_openers: dict[str, str | Opener] = {"embedded": "flows.brokers.registry:_open_embedded"}
+_openers: dict[str, str | Opener] = {
+    "embedded": "flows.brokers.registry:_open_embedded",
+    "kafka": "flows.brokers.kafka.broker:open_kafka",
+}
 
 
 def open_broker(url: str, **options: object) -> Broker:
-    """Make the broker of a URL, not yet started; `options` go to it (`clock=`, `lease=`).
+    """Make the broker of a URL, not yet started; `options` go to it (`clock=`, `lease=`, `kafka_username=`).
 
-    `embedded:///abs/folder` names a folder, `embedded://` is `.flows/broker` in the working directory. Raises
-    `UsageError` for a URL that no broker understands.
+    Options that begin with the name of a scheme are for its broker alone, which gets them without that beginning.
+    `embedded:///abs/folder` names a folder, `embedded://` is `.flows/broker` in the working directory,
+    `kafka://host:9092,host:9092` names servers of a cluster. Raises `UsageError` for a URL that no broker understands.
 
     >>> open_broker("embedded:///var/lib/flows").folder.name
     'flows'
@@ -38,7 +42,14 @@ def open_broker(url: str, **options: object) -> Broker:
     if isinstance(opener, str):
         module, name = opener.split(":")
         opener = cast(Opener, getattr(import_module(module), name))
-    return opener(url, **options)
+    return opener(url, **_meant_for(scheme, options))
+
+
+def _meant_for(scheme: str, options: dict[str, object]) -> dict[str, object]:
+    """Leave out the options of other brokers."""
+    own = f"{scheme}_"
+    others = tuple(f"{name}_" for name in _openers if name != scheme)
+    return {name.removeprefix(own): value for name, value in options.items() if not name.startswith(others)}
 
 
 def register(scheme: str, opener: str | Opener) -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 from uuid import uuid4
 
+import pytest
+
 from flows.brokers.base import Broker, Outgoing, Records, TopicPartition, TopicSpec
 from flows.brokers.registry import open_broker
 
-KINDS = ["embedded"]
+KINDS = ["embedded", pytest.param("kafka", marks=pytest.mark.kafka)]
 
 
 class Handles:
@@ -30,14 +32,17 @@ class Handles:
 
 
 class Topics:
-    """Create topics under names that no other test of a shared broker has."""
+    """Create topics under names that no other test of a shared broker has.
+
+    They keep their records for ever: Kafka counts retention by the records' own times, and these are of 1970.
+    """
 
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
 
     async def __call__(self, name: str = "topic", **settings: Any) -> str:
         unique = f"{name}-{uuid4().hex[:8]}"
-        await self._broker.create_topic(TopicSpec(name=unique, **settings))
+        await self._broker.create_topic(TopicSpec(name=unique, **{"retention": None, **settings}))
         return unique
 
 

@@ -13,8 +13,15 @@ from tests.contracts.broker_fixtures import KINDS, Handles, Topics
 
 
 @pytest.fixture(params=KINDS)
-async def broker_handles(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Handles]:
-    handles = Handles(f"{request.param}://{tmp_path / 'broker'}")
+def broker_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "kafka":
+        return str(request.getfixturevalue("kafka").url)
+    return f"{request.param}://{tmp_path / 'broker'}"
+
+
+@pytest.fixture
+async def broker_handles(broker_url: str) -> AsyncIterator[Handles]:
+    handles = Handles(broker_url)
     yield handles
     await handles.close()
 

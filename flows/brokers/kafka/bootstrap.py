@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -145,7 +146,8 @@ def _wrong(server: str, error: BaseException, connection: Connection) -> _Wrong 
     ):
         return _Wrong(
             f"Kafka at {server} closed the connection when spoken to by {how}",
-            "set kafka_security_protocol to what this listener speaks: it may want encryption or a password",
+            "set kafka_security_protocol to what this listener speaks: it may want encryption, a password or a "
+            "client certificate",
             sure=False,
         )
     return None
@@ -154,6 +156,6 @@ def _wrong(server: str, error: BaseException, connection: Connection) -> _Wrong 
 def _short(error: BaseException) -> str:
     if isinstance(error, TimeoutError):
         return "no answer in time"
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror.split(": ")[-1]
+    if isinstance(error, OSError) and error.errno:
+        return os.strerror(error.errno)
     return str(error) or type(error).__name__

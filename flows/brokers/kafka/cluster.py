@@ -15,7 +15,7 @@ from aiokafka.protocol.metadata import MetadataRequest
 from flows.brokers.base import TopicPartition
 from flows.brokers.kafka import bootstrap
 from flows.brokers.kafka.connection import Connection
-from flows.brokers.kafka.faults import Code, Lost, check
+from flows.brokers.kafka.faults import Code, Lost, Unreachable, check
 from flows.errors import BrokerError
 
 GROUP, TRANSACTION = 0, 1
@@ -162,6 +162,12 @@ class Cluster:
         if link is not None:
             link.close()
 
+    def leave(self, lane: Hashable) -> None:
+        """Close the connections of a lane that nobody uses any more."""
+        for node, name in list(self._links):
+            if name == lane:
+                self.drop(node, lane)
+
     def _learn(self, response: Any) -> None:
         self.nodes = {node: (host, port) for node, host, port, _ in response.brokers}
         self.controller = response.controller_id
@@ -194,13 +200,13 @@ class Cluster:
     async def _connect(self, key: tuple[int, Hashable]) -> AIOKafkaConnection:
         node = key[0]
         if node not in self.nodes:
-            raise Lost(f"broker {node} is not among the cluster's brokers")
+            raise Unreachable(f"broker {node} is not among the cluster's brokers")
         host, port = self.nodes[node]
         link = AIOKafkaConnection(host, port, max_idle_ms=540_000, **self._options)
         try:
             await link.connect()
         except (KafkaError, OSError, TimeoutError) as error:
-            raise Lost(bootstrap.reason(f"{host}:{port}", error, self.connection)) from error
+            raise Unreachable(bootstrap.reason(f"{host}:{port}", error, self.connection)) from error
         self._links[key] = link
         return link
 

@@ -103,6 +103,15 @@ RETRIABLE = STALE | MOVED | BUSY
 FENCING = frozenset({Code.INVALID_PRODUCER_EPOCH, Code.PRODUCER_FENCED, Code.INVALID_PRODUCER_ID_MAPPING})
 """A newer producer has the transactional id, or the coordinator ended a transaction that took too long."""
 
+_OUT_OF_STEP = frozenset(
+    {
+        Code.INVALID_TXN_STATE,
+        Code.UNKNOWN_PRODUCER_ID,
+        Code.OUT_OF_ORDER_SEQUENCE_NUMBER,
+        Code.DUPLICATE_SEQUENCE_NUMBER,
+        Code.TRANSACTION_ABORTABLE,
+    }
+)
 _DENIED = {
     Code.TOPIC_AUTHORIZATION_FAILED: "the topic",
     Code.GROUP_AUTHORIZATION_FAILED: "the consumer group",
@@ -113,6 +122,10 @@ _DENIED = {
 
 class Lost(Exception):
     """A connection could not be made or was lost; whether the request was carried out is not known."""
+
+
+class Unreachable(Lost):
+    """No connection could be made: the request was not sent."""
 
 
 class Refused(Exception):
@@ -157,7 +170,7 @@ def fault(error: Exception, doing: str) -> BrokerError:
             f"{doing}: another producer has taken over, or the transaction took too long ({name_of(error.code)})",
             fix="stop the task here; its new holder goes on from the committed offsets",
         )
-    if error.code in (Code.INVALID_TXN_STATE, Code.UNKNOWN_PRODUCER_ID, Code.OUT_OF_ORDER_SEQUENCE_NUMBER):
+    if error.code in _OUT_OF_STEP:
         return OutcomeUnknown(f"{doing}: the broker's view of this producer is another ({error})")
     if error.code in (Code.MESSAGE_TOO_LARGE, Code.RECORD_LIST_TOO_LARGE):
         return RecordTooLarge(f"{doing}: {error}", fix="raise max.message.bytes of the topic, or send smaller records")

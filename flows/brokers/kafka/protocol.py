@@ -6,17 +6,21 @@ from typing import Any
 
 from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.types import (
+    Array,
     Boolean,
     CompactArray,
     CompactString,
+    Int8,
     Int16,
     Int32,
     Int64,
     Schema,
+    String,
     TaggedFields,
 )
 
 _NO_TAGS: dict[int, bytes] = {}
+_TOPIC, _SET = 2, 0
 
 
 class InitProducerIdResponse_v3(Response):
@@ -116,3 +120,57 @@ class StableOffsetFetchRequest(Request[OffsetFetchRequest_v7]):
     def build(self, request_struct_class: type[OffsetFetchRequest_v7]) -> OffsetFetchRequest_v7:
         topics: list[Any] = [(name, partitions, _NO_TAGS) for name, partitions in self._topics.items()]
         return request_struct_class(self._group, topics, True, _NO_TAGS)
+
+
+class IncrementalAlterConfigsResponse_v0(Response):
+    API_KEY = 44
+    API_VERSION = 0
+    SCHEMA = Schema(
+        ("throttle_time_ms", Int32),
+        (
+            "responses",
+            Array(
+                ("error_code", Int16),
+                ("error_message", String("utf-8")),
+                ("resource_type", Int8),
+                ("resource_name", String("utf-8")),
+            ),
+        ),
+    )
+
+
+class IncrementalAlterConfigsRequest_v0(RequestStruct):
+    API_KEY = 44
+    API_VERSION = 0
+    RESPONSE_TYPE = IncrementalAlterConfigsResponse_v0
+    SCHEMA = Schema(
+        (
+            "resources",
+            Array(
+                ("resource_type", Int8),
+                ("resource_name", String("utf-8")),
+                (
+                    "configs",
+                    Array(
+                        ("name", String("utf-8")),
+                        ("config_operation", Int8),
+                        ("value", String("utf-8")),
+                    ),
+                ),
+            ),
+        ),
+        ("validate_only", Boolean),
+    )
+
+
+class AlterTopicRequest(Request[IncrementalAlterConfigsRequest_v0]):
+    """Set some settings of a topic, and leave all others as they are."""
+
+    API_KEY = 44
+
+    def __init__(self, topic: str, settings: dict[str, str]) -> None:
+        self._topic, self._settings = topic, settings
+
+    def build(self, request_struct_class: type[IncrementalAlterConfigsRequest_v0]) -> IncrementalAlterConfigsRequest_v0:
+        changes: list[Any] = [(name, _SET, value) for name, value in self._settings.items()]
+        return request_struct_class([(_TOPIC, self._topic, changes)], False)

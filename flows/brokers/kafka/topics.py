@@ -12,8 +12,10 @@ from aiokafka.protocol.metadata import MetadataRequest
 from flows.brokers.base import TopicPartition, TopicSpec
 from flows.brokers.kafka.cluster import Cluster
 from flows.brokers.kafka.faults import Code, Lost, Refused, check
+from flows.brokers.kafka.protocol import AlterTopicRequest
 from flows.brokers.kafka.retry import PATIENCE, Tries, persist
-from flows.errors import BrokerError, TopicMismatch, UnknownTopic
+from flows.brokers.specs import check_alterable, compare
+from flows.errors import BrokerError, UnknownTopic
 
 COPIES = 3
 _TOPIC, _BROKER = 2, 4
@@ -47,7 +49,7 @@ class Topics:
             elif existing is None:
                 raise Refused(Code.UNKNOWN_TOPIC_OR_PARTITION)  # another made it just now
             else:
-                _compare(existing, wanted)
+                compare(existing, wanted)
 
         await persist(f"cannot create topic {spec.name!r}", once, PATIENCE)
 
@@ -65,6 +67,17 @@ class Topics:
             return {name: _spec(name, count, settings.get(name, {})) for name, count in sorted(found.items())}
 
         return await persist("cannot list the topics", once)
+
+    async def alter_retention(self, name: str, seconds: float | None) -> None:
+        """Keep a topic's records for so many seconds from now on; raises `UnknownTopic`, `BrokerError`."""
+
+        async def once() -> None:
+            check_alterable(name, await self._find(name))
+            request = AlterTopicRequest(name, {"retention.ms": _milliseconds(seconds)})
+            for error, text, *_ in (await self._to_controller(request)).responses:
+                check(error, text)
+
+        await persist(f"cannot alter topic {name!r}", once)
 
     async def delete(self, name: str) -> None:
         """Remove a topic with its records; unknown names raise `UnknownTopic`."""
@@ -215,19 +228,3 @@ def _spec(name: str, partitions: int, settings: Mapping[str, str]) -> TopicSpec:
         retention=None if keeps < 0 else keeps / 1000,
         tombstone_retention=int(settings["delete.retention.ms"]) / 1000,
     )
-
-
-_ONLY_FOR = {"retention": "delete", "tombstone_retention": "compact"}
-
-
-def _compare(existing: TopicSpec, wanted: TopicSpec) -> None:
-    differing = [
-        f"{name} is {getattr(existing, name)!r}, wanted {getattr(wanted, name)!r}"
-        for name in ("partitions", "cleanup", "retention", "tombstone_retention")
-        if getattr(existing, name) != getattr(wanted, name) and _ONLY_FOR.get(name, wanted.cleanup) == wanted.cleanup
-    ]
-    if differing:
-        raise TopicMismatch(
-            f"topic {wanted.name!r} exists with other settings: {', '.join(differing)}",
-            fix="declare it as it is, choose another name, or alter it with Kafka's tools",
-        )
