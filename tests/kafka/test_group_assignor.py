@@ -90,7 +90,7 @@ def test_copies_are_apart_from_the_holder_as_many_as_asked_and_spread(group, sta
         assert placed.holders[task] not in copies
         assert len(set(copies)) == len(copies) == wanted
         load.update(copies)
-    if tasks and wanted == len(members) - 1 == spread(counts(members, placed.holders)):
+    if wanted and spread(counts(members, placed.holders)) <= 1:
         assert spread([load[member.id] for member in members]) <= 1
 
 

@@ -178,4 +178,32 @@ def _copies(
             best = min(free, key=lambda m: (load[m.id] >= most, m.lags.get(task, 1 << 62), load[m.id], m.id))
             copies[task].append(best.id)
             load[best.id] += 1
+    while _level(wanted, members, holders, awaited, copies, load):
+        pass
     return {task: tuple(found) for task, found in copies.items() if found}
+
+
+def _level(
+    wanted: Sequence[str],
+    members: Sequence[Candidate],
+    holders: Mapping[str, str],
+    awaited: Mapping[str, str],
+    copies: Mapping[str, list[str]],
+    load: Counter[str],
+) -> bool:
+    """Move one copy from a member to one that has fewer by two or more, if there is any that may move."""
+    lags = {member.id: member.lags for member in members}
+    by_load = sorted(lags, key=lambda id_: (load[id_], id_))
+    for most in reversed(by_load):
+        for least in by_load:
+            if load[most] - load[least] < 2:
+                break
+            may = [t for t in wanted if most in copies[t] and least not in (holders[t], *copies[t])]
+            may = [t for t in may if awaited.get(t) != most]
+            if may:
+                # One that is not warm anyway, rather than one that is.
+                task = min(may, key=lambda t: (t in lags[most], t not in lags[least], _order(t)))
+                copies[task][copies[task].index(most)] = least
+                load.update({most: -1, least: 1})
+                return True
+    return False

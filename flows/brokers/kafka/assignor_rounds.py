@@ -45,7 +45,11 @@ def deal(said: Mapping[str, Said]) -> dict[str, Told]:
             waiting=one.plan != plan,
             tasks=sorted(t for t, to in placed.holders.items() if to == seat and holders.get(t, seat) == seat),
             leaving=sorted(t for t in one.owned if holders[t] == seat and placed.holders.get(t) != seat),
-            standbys=sorted(t for t, at in copies.items() if seat in at),
+            standbys=sorted(
+                {t for t, at in copies.items() if seat in at}
+                # What it gets once that is released stays warm until then.
+                | {t for t in one.lags if placed.holders.get(t) == seat != holders.get(t, seat)}
+            ),
             warming=sorted(t for t in placed.warming if seat in copies.get(t, ())),
         )
         for seat, one in said.items()
