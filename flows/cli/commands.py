@@ -17,7 +17,7 @@ import click
 from dsl.errors import nearest
 from flows.errors import DeclarationError, FlowsError, UsageError
 
-COMMANDS = ("worker", "topology", "topics", "tables", "query", "send", "tail")
+COMMANDS = ("worker", "topology", "topics", "tables", "query", "send", "tail", "reset")
 _DEBUG = "flows.debug"
 
 

@@ -149,7 +149,7 @@ class Task:
             if wrong:
                 raise IncompatibleState(
                     f"table {name!r} was stored by another plan: {'; '.join(wrong)}",
-                    fix="rename the table, or give the app a new data folder or broker to start anew",
+                    fix=f"rename the table, or empty it: `flows reset --table {name}`",
                 )
 
     async def step(self, timeout: float) -> bool:
