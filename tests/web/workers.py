@@ -43,7 +43,8 @@ async def until(ask: Callable[[], Awaitable[Found | None]], what: str) -> Found:
 class Harbour:
     """A data folder with its broker, the workers that run on it, and a client to ask them."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, lease: float = LEASE) -> None:
+        self._lease = lease
         self.folder = folder
         self.data = folder / "data"
         self.broker: Broker = open_broker(f"embedded://{self.data / 'broker'}")
@@ -69,7 +70,7 @@ class Harbour:
     async def start(self, *options: str) -> str:
         """Start a worker and return its address once it has joined."""
         before = {member.address for member in await self.members()}
-        more = ("--set", f"lease={LEASE}", "--web-port", "0", *options)
+        more = ("--set", f"lease={self._lease}", "--web-port", "0", *options)
         command = [sys.executable, "-m", "flows", "worker", "-A", str(_MODULE), "--data", str(self.data), *more]
         with (self.folder / "worker.log").open("ab") as log:
             process = subprocess.Popen(command, stdout=log, stderr=log, cwd=self.folder)  # noqa: ASYNC220

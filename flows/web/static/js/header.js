@@ -2,6 +2,7 @@
 
 import { attribute, el, say } from "./dom.js";
 import * as format from "./format.js";
+import { count, health, sums, tasksOf } from "./group.js";
 
 export class Header {
   #name = el("div", { class: "brand-name" }, "Flows");
@@ -29,14 +30,16 @@ export class Header {
 
   show(status) {
     say(this.#name, status.app);
-    say(this.#worker, status.worker);
+    const workers = status.workers?.length ?? 1;
+    say(this.#worker, workers > 1 ? `${status.worker} · one of ${count(workers, "worker")}` : status.worker);
     document.title = `${status.app} · Flows`;
-    say(this.#figures.rate, format.count(status.records_per_second));
-    say(this.#figures.lag, format.count(status.lag));
-    const marks = status.tasks.map((task) => task.watermark).filter((mark) => mark !== null);
+    const { rate, lag } = sums(status);
+    say(this.#figures.rate, format.count(rate));
+    say(this.#figures.lag, format.count(lag));
+    const marks = tasksOf(status).map((task) => task.watermark).filter((mark) => mark !== null);
     say(this.#figures.time, marks.length ? format.time(Math.floor(Math.min(...marks) / 60) * 60) : "–");
-    if (status.ready) this.state("live", "Live");
-    else this.state("restoring", status.restored < 1 ? `Restoring ${Math.floor(status.restored * 100)} %` : status.state);
+    const { state, words } = health(status);
+    this.state(state, words);
   }
 
   state(name, words) {

@@ -9,8 +9,9 @@ import { address, here, rewrite } from "./router.js";
 import { Sidebar } from "./sidebar.js";
 import { WorkerStatus } from "./status.js";
 import { TablePage } from "./pages/table.js";
+import { WorkersPage } from "./pages/workers.js";
 
-const PAGES = { tables: TablePage };
+const PAGES = { tables: TablePage, workers: WorkersPage };
 
 const main = document.getElementById("main");
 const header = new Header(document.getElementById("header"));
@@ -27,7 +28,7 @@ function show() {
     rewrite(address("tables", [tables[0].name]));
     return;
   }
-  sidebar.mark(place.names[0]);
+  sidebar.mark(place.names[0], place.page);
   if (page?.accepts(place)) page.update(place.parameters);
   else open(place);
 }
@@ -38,7 +39,7 @@ function open(place) {
   main.replaceChildren();
   if (!tables) return;
   const Page = PAGES[place.page];
-  if (Page) page = new Page(main, place, { tables, notice });
+  if (Page) page = new Page(main, place, { tables, notice, status });
   else if (place.page) main.append(message("There is no such page", "Choose a table from the list."));
   else main.append(message("No tables yet", "Tables that the flow module declares are listed here."));
 }
@@ -55,9 +56,11 @@ async function loadTables() {
     // The status says what is wrong, and the tables are asked for again when it is over.
     return;
   }
+  // Who holds them changes with the workers, and is told with each status.
+  found = found.map(({ holders: _holders, ...table }) => table);
   if (JSON.stringify(found) === JSON.stringify(tables)) return;
   tables = found;
-  sidebar.show(tables, here().names[0]);
+  sidebar.show(tables, here().names[0], here().page);
   page?.close();
   page = null;
   show();
@@ -65,6 +68,7 @@ async function loadTables() {
 
 status.addEventListener("status", (event) => {
   header.show(event.detail);
+  sidebar.count(event.detail);
   if (!tables) loadTables();
 });
 status.addEventListener("lost", (event) => {

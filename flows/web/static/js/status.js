@@ -13,6 +13,11 @@ export class WorkerStatus extends EventTarget {
   #lost = false;
   #stopped = false;
 
+  /** The worker's last status, null before the first. */
+  get known() {
+    return this.#known;
+  }
+
   start() {
     attend(
       () => this.#pause(),

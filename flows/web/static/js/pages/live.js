@@ -1,7 +1,8 @@
 // A table's rows kept up to date: listen first, then read, so that nothing falls in between.
 //
 // 1. Open the stream of changes. 2. At `ready` read the rows. 3. Apply the changes that came meanwhile, then each as it
-// comes. 4. At `resync` read again. 5. When the connection is lost, begin anew.
+// comes. 4. At `resync` read again, and every two seconds while the rows lack some. 5. When the connection is lost,
+// begin anew.
 
 import { json, tablePath } from "../api.js";
 import { attend } from "../attention.js";
@@ -9,6 +10,7 @@ import { listen } from "../sse.js";
 
 const ROWS = 5000;
 const BETWEEN_READS = 1000;
+const BETWEEN_TRIES = 2000;
 const FIRST_RETRY = 500;
 const LAST_RETRY = 4000;
 
@@ -24,6 +26,7 @@ export class LiveRows {
   #retry = null;
   #delay = FIRST_RETRY;
   #read = -Infinity;
+  #lacking = null;
   #unattend;
 
   /** `choice` is `{key, window}`; `on` has `loaded(answer)`, `moved(start)` and `failed(error or null)`. */
@@ -51,6 +54,7 @@ export class LiveRows {
 
   #leave() {
     clearTimeout(this.#retry);
+    clearTimeout(this.#lacking);
     this.#retry = null;
     this.#abort?.abort();
     this.#abort = null;
@@ -92,7 +96,7 @@ export class LiveRows {
         this.#meanwhile = [];
         const answer = await json(this.#path("", { limit: ROWS }), { signal: abort.signal });
         if (this.#abort !== abort) return;
-        this.#take(answer);
+        this.#take(answer, abort);
       }
       this.#meanwhile = null;
     } catch (error) {
@@ -101,7 +105,7 @@ export class LiveRows {
     }
   }
 
-  #take(answer) {
+  #take(answer, abort) {
     this.#read = performance.now();
     this.#delay = FIRST_RETRY;
     // The stream may have gone on to a newer window while the rows of the last one were read, or the other way round.
@@ -109,6 +113,9 @@ export class LiveRows {
     if (this.#follows && !outdated) this.#window = answer.selected;
     this.#store.reset(outdated ? [] : answer.rows, !outdated && answer.rows.length >= answer.limit);
     this.#store.apply(this.#ours(this.#meanwhile));
+    // Rows that a worker restores come as no changes.
+    clearTimeout(this.#lacking);
+    if (answer.missing?.length) this.#lacking = setTimeout(() => this.#load(abort), BETWEEN_TRIES);
     this.#on.loaded({ ...answer, selected: this.#follows ? this.#window : answer.selected });
   }
 

@@ -3,6 +3,7 @@
 import { request, tablePath, token } from "../api.js";
 import { el, say } from "../dom.js";
 import * as format from "../format.js";
+import { lackLines } from "../group.js";
 import { address, rewrite } from "../router.js";
 import { Grid } from "./grid.js";
 import { LiveRows } from "./live.js";
@@ -34,6 +35,7 @@ export class TablePage {
   });
   #count = el("span", { class: "count" });
   #json = el("a", { class: "json", target: "_blank", rel: "noopener" }, "JSON");
+  #lack = el("div", { class: "lack", role: "status", hidden: true });
   #trouble = el("p", { class: "note", role: "alert", hidden: true });
   #pages = 1;
   #cut = el("span");
@@ -107,6 +109,7 @@ export class TablePage {
     root.append(
       el("div", { class: "title" }, el("h1", {}, info.name), el("span", { class: "quiet" }, about)),
       ...(info.window === null ? [] : [this.#bounds]),
+      this.#lack,
       el("div", { class: "tools" }, this.#filter, this.#picker?.element, this.#count, this.#json),
       this.#grid.element,
       this.#empty,
@@ -118,6 +121,7 @@ export class TablePage {
   #listen() {
     this.#live?.close();
     this.#loaded = false;
+    this.#lack.hidden = true;
     this.#store.reset([], false);
     this.#grid.show((this.#pages = 1));
     this.#showBounds(Number(this.#choice.window));
@@ -133,6 +137,7 @@ export class TablePage {
   #arrived(answer) {
     this.#loaded = true;
     this.#trouble.hidden = true;
+    this.#showLack(answer.missing ?? []);
     this.#showBounds(answer.selected);
     this.#grid.schedule();
   }
@@ -142,6 +147,14 @@ export class TablePage {
     if (!error?.status || error.status === 401) return;
     say(this.#trouble, `These rows are not live: ${error.message}. Trying again…`);
     this.#trouble.hidden = false;
+  }
+
+  #showLack(missing) {
+    this.#lack.hidden = missing.length === 0;
+    const lines = missing.length ? ["Some rows are missing here:", ...lackLines(missing)] : [];
+    // Read out by screen readers, so it changes only when its words do.
+    if (this.#lack.innerText === lines.join("\n")) return;
+    this.#lack.replaceChildren(...lines.map((words) => el("p", {}, words)));
   }
 
   #showBounds(start) {
@@ -171,6 +184,7 @@ export class TablePage {
 
   #whyEmpty() {
     if (!this.#loaded) return "Loading…";
+    if (!this.#lack.hidden) return "Of the rows that can be read now, none belongs here.";
     if (this.#choice.key) return `No key here contains “${this.#choice.key}”.`;
     return "No rows yet. They appear here as they are committed.";
   }
