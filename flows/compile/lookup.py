@@ -14,8 +14,9 @@ from typing import Any
 import msgspec
 
 from dsl.errors import nearest
+from dsl.plan.exprs import Column
 from dsl.plan.graph import Plan
-from dsl.plan.nodes import AggregateNode, Node, RepartitionNode, TableNode, TopicNode, inputs_of
+from dsl.plan.nodes import AggregateNode, Node, ProjectNode, RepartitionNode, TableNode, TopicNode, inputs_of
 from dsl.plan.types import Kind
 from dsl.table import DictTable
 from flows.compile.task import PYTHON_TYPES
@@ -52,8 +53,10 @@ class KeyLookup:
         key = self._codec.encode(values[0] if len(values) == 1 else tuple(values))
         if self._source is None:
             return key, None
-        routed = key if isinstance(self._source, RepartitionNode) else encode_message_key(values[0])
-        return key, None if routed is None else self._partitioner.of(routed)
+        if isinstance(self._source, RepartitionNode):
+            return key, self._partitioner.of(key)
+        message_key = encode_message_key(values[self._names.index(str(self._source.key))])
+        return key, None if message_key is None else self._partitioner.of(message_key)
 
     def _value(self, name: str, type_: Any, texts: Mapping[str, str]) -> Any:
         if name not in texts:
@@ -84,9 +87,12 @@ def _source(plan: Plan, node: AggregateNode | TableNode) -> TopicNode | Repartit
     if isinstance(node, TableNode):
         return None
     step: Node = node
+    renamed: set[str] = set()
     while not isinstance(step, TopicNode | RepartitionNode):
         step = plan.nodes[inputs_of(step)[0]]
+        if isinstance(step, ProjectNode):
+            renamed |= {name for name, value in step.columns if value != Column(name)}
     if isinstance(step, RepartitionNode):
         return step if step.keys == node.keys else None
-    keyed = step.partitioned_by == "murmur2" and (step.key,) == node.keys
-    return step if keyed else None
+    keyed = step.key in node.keys and step.key not in renamed
+    return step if keyed and step.partitioned_by == "murmur2" else None

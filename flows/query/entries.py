@@ -14,7 +14,7 @@ import pyarrow as pa
 from flows.query.base import Missing, Part
 from flows.query.rows import Entry
 
-_MISSING = b"flows.missing"
+_MISSING, _ROWS = b"flows.missing", b"flows.rows"
 _BATCH = 65_536
 
 
@@ -30,7 +30,7 @@ def pack(part: Part) -> bytes:
     """
     schema = pa.schema(
         [pa.field("key", pa.large_binary(), nullable=False), pa.field("value", pa.large_binary(), nullable=False)],
-        metadata={_MISSING: msgspec.json.encode(part.missing)},
+        metadata={_MISSING: msgspec.json.encode(part.missing), _ROWS: b"%d" % len(part.entries)},
     )
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, schema) as stream:
@@ -46,11 +46,15 @@ def unpack(body: bytes) -> Part:
     """Decode a part. Raises `NotEntries`."""
     try:
         with pa.ipc.open_stream(body) as stream:
-            missing = msgspec.json.decode((stream.schema.metadata or {})[_MISSING], type=list[Missing])
+            told = stream.schema.metadata or {}
+            missing = msgspec.json.decode(told[_MISSING], type=list[Missing])
             table = stream.read_all()
             table.validate(full=True)
+        # A stream that ends after one of its batches is whole to Arrow.
+        if table.num_rows != int(told[_ROWS]):
+            raise ValueError(f"{table.num_rows} of {told[_ROWS]!r} rows")
         return Part(_entries(table), missing)
-    except (pa.ArrowException, msgspec.DecodeError, KeyError, TypeError) as error:
+    except (pa.ArrowException, msgspec.DecodeError, OSError, KeyError, TypeError, ValueError) as error:
         raise NotEntries(f"no stream of entries: {error}") from error
 
 
