@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from flows.errors import FlowsError
-from flows.query.base import TableInfo
+from flows.query.base import Missing, TableInfo
 from flows.query.sql import Result
 from flows.query.statement import QueryError
 
@@ -38,10 +38,11 @@ class RunningWorker:
         return msgspec.convert(listed, list[TableInfo], strict=False)
 
     async def query(self, sql: str, timeout: float) -> Result:
-        """Run SQL at the worker; `truncated` tells that it cut the answer. Raises `QueryError`, `Unreachable`."""
+        """Run SQL at the worker; the result tells what it cut or could not read. Raises `QueryError`, `Unreachable`."""
         found = await self._ask("/api/query", {"sql": sql}, timeout + _GRACE)
         rows = [tuple(row) for row in found["rows"]]
-        return Result([_name(c) for c in found["columns"]], rows, bool(found.get("truncated")))
+        missing = msgspec.convert(found.get("missing", []), tuple[Missing, ...])
+        return Result([_name(c) for c in found["columns"]], rows, bool(found.get("truncated")), missing)
 
     async def _ask(self, path: str, body: dict[str, Any] | None, timeout: float) -> Any:
         return await asyncio.to_thread(self._fetch, self.address + path, body, timeout)

@@ -1,9 +1,9 @@
 """Who answers a question about tables: a running worker by HTTP, or the broker and the data folder.
 
 1. The broker tells which workers live.
-2. The only one, where it serves a page, is asked there: of several each sees its own part.
-3. Else the changelogs are read, which hold all that is committed; where no worker lives, and so none holds the
-   stores, those give a head start.
+2. One that serves a page is asked there: each answers for all, and says what it could not read.
+3. Where none answers in full, the changelogs are read, which hold all that is committed; where no worker lives, and
+   so none holds the stores, those give a head start.
 """
 
 from __future__ import annotations
@@ -28,13 +28,14 @@ async def ask(subject: Subject, sql: str, *, timeout: float) -> Result:
         # 1
         members = await broker.group_members(subject.plan.app)
         # 2
-        if len(members) == 1 and members[0].address:
+        for member in _to_ask(members):
             try:
-                result = await _worker(subject, members[0]).query(sql, timeout)
+                result = await _worker(subject, member).query(sql, timeout)
             except Unreachable:  # killed, its lease still running; or behind a token that is not ours
-                result = None
-            if result is not None and not result.truncated:
+                continue
+            if not (result.truncated or result.missing):
                 return result
+            break  # the others could not tell more
         # 3
         tables = offline_tables(subject, broker, with_stores=not members)
         return await run_sql(sql, tables, max_rows=None, timeout=timeout)
@@ -44,13 +45,17 @@ async def list_tables(subject: Subject) -> list[TableInfo]:
     """Return the tables of the worker that runs, else those of the plan that wrote the data folder."""
     if has_data(subject.settings):
         async with opened_broker(subject.settings) as broker:
-            for member in await broker.group_members(subject.plan.app):
-                if member.address:
-                    try:
-                        return await _worker(subject, member).tables()
-                    except Unreachable:
-                        continue
+            for member in _to_ask(await broker.group_members(subject.plan.app)):
+                try:
+                    return await _worker(subject, member).tables()
+                except Unreachable:
+                    continue
     return [decoder.info for decoder in table_decoders(plan_of_data(subject)).values()]
+
+
+def _to_ask(members: list[Member]) -> list[Member]:
+    """Return those who serve a page, the ones with tasks first: of others the app may be another version."""
+    return sorted((m for m in members if m.address), key=lambda m: not m.tasks)
 
 
 def _worker(subject: Subject, member: Member) -> RunningWorker:

@@ -207,10 +207,17 @@ def test_the_folder_answers_where_the_worker_does_not(
     assert json.loads(run("query", IN_A_ROW, "--format", "json").stdout) == KEPT
 
 
-def test_the_folder_answers_for_a_killed_worker_and_for_several(living: Living, page: Page, run: Run) -> None:
+def test_of_several_workers_one_that_answers_is_asked_for_all(living: Living, page: Page, run: Run) -> None:
     living.join("killed", "http://127.0.0.1:1")
     assert json.loads(run("query", IN_A_ROW, "--format", "json").stdout) == KEPT
     assert run("tables").exit_code == 0
     living.join("other", page.address)
+    page.answers["/api/query"] = (200, {"columns": ["key", "value"], "rows": [["LGA", 9]], "truncated": False})
+    assert json.loads(run("query", IN_A_ROW, "--format", "json").stdout) == [{"key": "LGA", "value": 9}]
+
+
+def test_the_folder_answers_where_a_worker_lacks_some_rows(living: Living, page: Page, run: Run) -> None:
+    living.join("one", page.address)
+    lack = {"table": "in_a_row", "partition": 1, "worker": "two", "reason": "restoring"}
+    page.answers["/api/query"] = (200, {"columns": ["key"], "rows": [], "truncated": False, "missing": [lack]})
     assert json.loads(run("query", IN_A_ROW, "--format", "json").stdout) == KEPT
-    assert page.asked == [("/api/tables", None)] or page.asked == []
