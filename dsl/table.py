@@ -96,6 +96,10 @@ class DictTable:
     def __contains__(self, key: object) -> bool:
         return self.get(key, _MISSING) is not _MISSING
 
+    def __len__(self) -> int:
+        """Count the partition's keys, by going through them all."""
+        return sum(1 for _ in self._here().items())
+
     def __iter__(self) -> Iterator[Any]:
         return (k for k, _ in self._here().items())
 
@@ -126,7 +130,7 @@ class DictTable:
 
     def clear(self) -> None:
         """Remove all keys of the partition."""
-        for key in list(self):
+        for key in list(self.keys()):
             del self[key]
 
     def keys(self) -> Iterator[Any]:

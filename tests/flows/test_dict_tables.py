@@ -50,7 +50,7 @@ def test_a_dictionary_has_what_a_dictionary_has() -> None:
         if n == 0:
             d["b"] = 2
             d.update({"c": 3}, a=1)
-            return [list(d), list(d.values()), [list(i) for i in d.items()], "a" in d, "x" in d]
+            return [list(d), list(d.values()), [list(i) for i in d.items()], "a" in d, "x" in d, len(d)]
         if n == 1:
             found = [
                 d.pop("a"),
@@ -71,7 +71,7 @@ def test_a_dictionary_has_what_a_dictionary_has() -> None:
     rows, out, dead = run(lambda app: app.table("d", value=int), body, 0, 1, 2, 3)
     assert dead == []
     assert out == [
-        [["a", "b", "c"], [1, 2, 3], [["a", 1], ["b", 2], ["c", 3]], True, False],
+        [["a", "b", "c"], [1, 2, 3], [["a", 1], ["b", 2], ["c", 3]], True, False, 3],
         [1, None, 5, 5, None, 7, ["c", "e"]],
         ["KeyError", "KeyError", "KeyError"],
         ["last"],
@@ -90,7 +90,7 @@ def _error(call: Callable[[], Any]) -> str:
 def test_reading_a_default_stores_nothing_and_changing_it_does() -> None:
     def body(d: Any, n: int) -> Any:
         if n == 0:
-            return [d["x"], "x" in d, d.get("x"), list(d), _error(lambda: d.__delitem__("x")), d.pop("x", 9)]
+            return [d["x"], "x" in d, d.get("x"), list(d), len(d), _error(lambda: d.__delitem__("x")), d.pop("x", 9)]
         if n == 1:
             d["x"].append(1)
             return [d["x"], "x" in d, list(d)]
@@ -99,7 +99,7 @@ def test_reading_a_default_stores_nothing_and_changing_it_does() -> None:
 
     rows, out, dead = run(lambda app: app.table("d", value=list[int], default=list), body, 0, 1, 2)
     assert dead == []
-    assert out == [[[], False, None, [], "KeyError", 9], [[1], True, ["x"]], [[], False, []]]
+    assert out == [[[], False, None, [], 0, "KeyError", 9], [[1], True, ["x"]], [[], False, []]]
     assert rows == []
 
 
