@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
+
+from data import flights  # beside this file; Flows looks there for it
 
 import flows
 from flows import col, count, hopping, max, mean, quantile, tumbling
-
-sys.path.insert(0, str(Path(__file__).parent))
-from data import flights  # beside this file
 
 app = flows.App("flights")
 
