@@ -16,6 +16,9 @@ import polars as pl
 
 Row = dict[str, Any]
 
+SIGNATURE = "Flows-Worker"
+"""The header of an answer that tells which worker gives it: addresses can be stale, and ports be taken by others."""
+
 
 class TableInfo(msgspec.Struct, frozen=True, kw_only=True):
     """What is known of a table: `kind` is "declared" or "dictionary", `columns` are names and types in order."""

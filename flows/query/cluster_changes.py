@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -64,7 +65,9 @@ class Reader:
 
     async def opened(self) -> None:
         """Wait until the changes of all who hold a part are received, so that what is read then is followed on."""
-        await asyncio.wait({asyncio.ensure_future(self._followed.settled.wait())}, timeout=_PATIENCE)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_PATIENCE):
+                await self._followed.settled.wait()
 
     async def aclose(self) -> None:
         """Stop receiving."""

@@ -15,15 +15,16 @@ import aiohttp
 import msgspec
 
 from flows.brokers.base import Member
+from flows.query.base import SIGNATURE
 
 MOST_BYTES = 512 << 20
 _MOST_JSON = 16 << 20
-_CONNECT, _SILENCE, _WHOLE = 2.0, 4.0, 30.0
+_CONNECT, _SILENCE, _WHOLE = 2.0, 3.0, 30.0
 _QUIET = 25.0
 """Seconds without a heartbeat, which comes every ten, after which a stream of changes is taken for dead."""
 
-_AVOID = 1.0
-"""Seconds for which a worker that did not answer is not asked again, so that one page does not wait for it again."""
+_AVOID, _AVOID_SLOW = 1.0, 5.0
+"""Seconds for which a worker that did not answer, or not in time, is not asked again: one page does not wait twice."""
 
 
 class PeerError(Exception):
@@ -60,7 +61,7 @@ class Peers:
         gathered = bytearray()
         try:
             async with self._get(member, path, parameters, timeout) as response:
-                _expect_success(response)
+                _expect_success(response, member)
                 async for piece in response.content.iter_any():
                     gathered += piece
                     if len(gathered) > most:
@@ -75,7 +76,7 @@ class Peers:
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT, sock_read=_QUIET)
         try:
             async with self._get(member, path, parameters, timeout) as response:
-                _expect_success(response)
+                _expect_success(response, member)
                 waiting = b""
                 async for piece in response.content.iter_any():
                     *whole, waiting = (waiting + piece).split(b"\n\n")
@@ -112,8 +113,9 @@ class Peers:
         return self._session.get(url, params=parameters, timeout=timeout, allow_redirects=False)
 
     def _silent(self, member: Member, error: Exception) -> PeerError:
-        why = "does not answer in time" if isinstance(error, TimeoutError) else "does not answer"
-        self._avoided[member.id] = (monotonic() + _AVOID, why)
+        slow = isinstance(error, TimeoutError)
+        why = "does not answer in time" if slow else "does not answer"
+        self._avoided[member.id] = (monotonic() + (_AVOID_SLOW if slow else _AVOID), why)
         return PeerError(why)
 
 
@@ -134,11 +136,13 @@ def table_path(table: str, rest: str = "") -> str:
     return f"/api/tables/{quote(table, safe='')}{rest}"
 
 
-def _expect_success(response: aiohttp.ClientResponse) -> None:
+def _expect_success(response: aiohttp.ClientResponse, member: Member) -> None:
     if response.status in (401, 403):
         raise PeerError("refuses this worker; the web token must be the same for all")
     if response.status != 200:
         raise PeerError(f"answers {response.status}")
+    if response.headers.get(SIGNATURE) != member.id:
+        raise PeerError("is not at its address; another answers there")
 
 
 def _parsed(text: bytes) -> Event | None:

@@ -28,7 +28,7 @@ class Cluster:
         self, env: Environment, worker: str, local: LocalTables, board: StatusSource, token: str | None
     ) -> None:
         plan = env.plan
-        self.local, self._board = local, board
+        self.worker, self.local, self._board = worker, local, board
         self._members = Members(lambda: env.broker.group_members(env.group), worker)
         self._peers = Peers(plan_hash(plan), token)
         self._tasks = table_tasks(plan)

@@ -101,6 +101,10 @@ class Group(Protocol):
     """This worker among the others of its group; where there are none to ask, a server does without."""
 
     @property
+    def worker(self) -> str:
+        """This worker's id, as the group knows it."""
+
+    @property
     def local(self) -> LocalTables: ...
 
     async def status(self) -> GroupStatus:

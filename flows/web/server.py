@@ -8,7 +8,7 @@ import os
 from aiohttp import web
 
 from flows.errors import FlowsError
-from flows.query.base import Tables
+from flows.query.base import SIGNATURE, Tables
 from flows.web import api, pages
 from flows.web.answers import errors_as_json
 from flows.web.base import CONTEXT, Context, Group, Limits, Query, StatusSource
@@ -73,6 +73,7 @@ class WebServer:
         app[CONTEXT] = self._context
         app.add_routes([*api.routes(), *pages.routes()])
         app.on_response_prepare.append(add_security_headers)
+        app.on_response_prepare.append(_sign)
         return app
 
     def _unusable(self, error: OSError) -> FlowsError:
@@ -84,3 +85,10 @@ class WebServer:
             why = f"cannot be used: {os.strerror(error.errno) if error.errno else error}"
             fix = "check the address, or choose another port with --web-port"
         return FlowsError(f"port {self._port} of {self._host} {why}", fix=fix)
+
+
+async def _sign(request: web.Request, response: web.StreamResponse) -> None:
+    """Tell other workers who answers, and nobody whose question was refused."""
+    group = request.app[CONTEXT].group
+    if group is not None and response.status == 200 and request.path.startswith("/api/"):
+        response.headers[SIGNATURE] = group.worker

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
@@ -9,7 +10,7 @@ from aiohttp import web
 
 from flows.brokers.base import Member
 from flows.query import peers as peers_module
-from flows.query.base import Missing, Part
+from flows.query.base import SIGNATURE, Missing, Part
 from flows.query.entries import NotEntries, pack, unpack
 from flows.query.members import Members
 from flows.query.peers import PeerError, Peers, base_url
@@ -25,6 +26,7 @@ class Other:
     def __init__(self) -> None:
         self.asked: list[web.Request] = []
         self.answer: Handler = self._json
+        self.id = "them"
 
     async def _json(self, _request: web.Request) -> web.StreamResponse:
         return web.json_response({"n": 1})
@@ -33,9 +35,13 @@ class Other:
         self.asked.append(request)
         return await self.answer(request)
 
+    async def _sign(self, _request: web.Request, response: web.StreamResponse) -> None:
+        response.headers[SIGNATURE] = self.id
+
     async def start(self) -> str:
         app = web.Application()
         app.router.add_route("*", "/{path:.*}", self._handle)
+        app.on_response_prepare.append(self._sign)
         self.runner = web.AppRunner(app)
         await self.runner.setup()
         await web.TCPSite(self.runner, "127.0.0.1", 0).start()
@@ -153,6 +159,28 @@ async def test_one_that_cannot_be_asked_is_not_asked(peers: Peers, other: Other)
     with pytest.raises(PeerError, match="another version of the app"):
         await ask(peers, Member(id="them", address=member(other).address, plan="plan-2"))
     assert other.asked == []
+
+
+async def test_another_at_its_address_is_not_taken_for_it(peers: Peers, other: Other) -> None:
+    other.id = "somebody"
+    with pytest.raises(PeerError, match="is not at its address; another answers there"):
+        await ask(peers, member(other))
+
+
+async def test_one_that_hangs_is_waited_for_once(peers: Peers, other: Other, monkeypatch: pytest.MonkeyPatch) -> None:
+    released = asyncio.Event()
+
+    async def hang(_request: web.Request) -> web.StreamResponse:
+        await released.wait()
+        return web.json_response({})
+
+    other.answer = hang
+    monkeypatch.setattr(peers_module, "_SILENCE", 0.05)
+    for _ in range(3):
+        with pytest.raises(PeerError, match="does not answer in time"):
+            await ask(peers, member(other))
+    released.set()
+    assert len(other.asked) == 1
 
 
 async def test_a_dead_one_is_not_tried_again_at_once(peers: Peers, other: Other) -> None:

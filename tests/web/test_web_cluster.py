@@ -117,3 +117,22 @@ async def test_who_holds_what_is_told(pair: tuple[Harbour, list[str]]) -> None:
         )
         assert all(t["worker"] == w["worker"] for w in status["workers"] for t in w["tasks"])
         assert status["unheld"] == []
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("/api/tables?scope=mine", "scope is 'mine'; expected 'cluster' or 'local'"),
+        ("/api/tables/by_ship/lookup", "the key column 'ship' is not given"),
+        ("/api/tables/by_ship/lookup?shp=x", "no key column 'shp'; did you mean 'ship'?"),
+        ("/api/tables/by_ship/lookup?ship=x&window=newest", "table 'by_ship' has no windows"),
+        ("/api/tables/by_ship/entries", "expected whole numbers with commas between"),
+        ("/api/tables/by_ship/entries?partitions=1,-2", "expected whole numbers with commas between"),
+        ("/api/tables/by_ship/entries?partitions=1&exact=xyz", "exact is no hexadecimal text"),
+    ],
+)
+async def test_a_wrong_question_is_told(pair: tuple[Harbour, list[str]], path: str, words: str) -> None:
+    harbour, addresses = pair
+    async with harbour.client.get(addresses[0] + path) as response:
+        assert response.status == 400
+        assert words in (await response.json())["error"]
