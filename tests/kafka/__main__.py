@@ -21,7 +21,9 @@ def main() -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with tempfile.TemporaryDirectory(prefix="flows-kafka-") as folder:
         try:
-            with Cluster(Path(folder), given.brokers, port=given.port, secure=given.secure, heap="1g") as cluster:
+            with Cluster(
+                Path(folder), given.brokers, port=given.port, secure=given.secure, heap="1g", optimised=True
+            ) as cluster:
                 print(f"flows worker --broker {cluster.url}")
                 for broker in cluster.brokers:
                     ports = ", ".join(f"{name} {port}" for name, port in broker.ports.items())

@@ -77,10 +77,10 @@ def free_ports(count: int) -> list[int]:
 class Broker:
     """One broker; its ports and data outlive its process."""
 
-    def __init__(self, node: int, folder: Path, ports: Mapping[str, int], heap: str) -> None:
+    def __init__(self, node: int, folder: Path, ports: Mapping[str, int], heap: str, optimised: bool) -> None:
         self.node, self.folder, self.ports = node, folder, dict(ports)
         self.log = folder / "broker.log"
-        self._heap = heap
+        self._heap, self._optimised = heap, optimised
         self._jvm: Jvm | None = None
         self.suspended = False
 
@@ -101,7 +101,8 @@ class Broker:
         """Start it, and wait until it serves; it needs a majority of the controllers to be up for that."""
         assert not self.running, f"broker {self.node} runs already"
         self.suspended = False
-        self._jvm = Jvm(self.log, "kafka.Kafka", str(self.folder / "server.properties"), heap=self._heap)
+        properties = str(self.folder / "server.properties")
+        self._jvm = Jvm(self.log, "kafka.Kafka", properties, heap=self._heap, optimised=self._optimised)
         if wait:
             self.wait_until_up()
 
@@ -141,7 +142,11 @@ class Broker:
 
 
 class Cluster:
-    """Brokers that form one cluster; `secure` adds the listeners and rights of `tests.kafka.security`."""
+    """Brokers that form one cluster.
+
+    `secure` adds the listeners and rights of `tests.kafka.security`; `optimised` is for measurements: Java compiles
+    its code well instead of quickly, which doubles the CPU time of a start.
+    """
 
     def __init__(
         self,
@@ -151,19 +156,19 @@ class Cluster:
         port: int | None = None,
         secure: bool = False,
         heap: str = "512m",
+        optimised: bool = False,
         settings: Mapping[str, str] | None = None,
     ) -> None:
         self.folder = folder
         self.certificates = security.Certificates(folder / "certificates") if secure else None
         names = ["PLAINTEXT", "CONTROLLER", *(security.LISTENERS if secure else ())]
         ports = free_ports(brokers * len(names))
-        self.brokers = [
-            Broker(node, folder / f"broker-{node}", dict(zip(names, ports[node - 1 :: brokers], strict=True)), heap)
-            for node in range(1, brokers + 1)
-        ]
-        if port is not None:
-            for broker in self.brokers:
-                broker.ports["PLAINTEXT"] = port + broker.node - 1
+        self.brokers = []
+        for node in range(1, brokers + 1):
+            own = dict(zip(names, ports[node - 1 :: brokers], strict=True))
+            if port is not None:
+                own["PLAINTEXT"] = port + node - 1
+            self.brokers.append(Broker(node, folder / f"broker-{node}", own, heap, optimised))
         self._settings = {**_SETTINGS, **self._replication(), **(settings or {})}
         self._formatted = False
 

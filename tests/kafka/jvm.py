@@ -32,10 +32,11 @@ def installation() -> tuple[str, str]:
     return java, libs
 
 
-def command(main: str, *arguments: str, heap: str = "256m") -> list[str]:
-    """Return the command that runs a main class of Kafka's."""
+def command(main: str, *arguments: str, heap: str = "256m", optimised: bool = False) -> list[str]:
+    """Return the command that runs a main class of Kafka's; compiled quickly or, for measurements, well."""
     java, libs = installation()
     flags = [f"-Xmx{heap}", "-XX:+UseSerialGC", "-Dorg.slf4j.simpleLogger.showDateTime=true"]
+    flags += [] if optimised else ["-XX:TieredStopAtLevel=1"]
     flags += ["-Dorg.slf4j.simpleLogger.dateTimeFormat=HH:mm:ss.SSS", "-Djava.awt.headless=true"]
     return [java, *flags, "-cp", f"{libs}/*", main, *arguments]
 
@@ -58,13 +59,13 @@ def run(main: str, *arguments: str, seconds: float = 120.0) -> str:
 class Jvm:
     """One running main class, its output appended to `log`."""
 
-    def __init__(self, log: Path, main: str, *arguments: str, heap: str) -> None:
+    def __init__(self, log: Path, main: str, *arguments: str, heap: str, optimised: bool) -> None:
         self.log = log
         self._from = log.stat().st_size if log.exists() else 0
         with log.open("ab") as out:
             # In a session of its own, so that Ctrl-C reaches the tests only, which then end it.
             self._process = subprocess.Popen(
-                command(main, *arguments, heap=heap),
+                command(main, *arguments, heap=heap, optimised=optimised),
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=subprocess.STDOUT,

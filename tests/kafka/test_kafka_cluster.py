@@ -88,7 +88,7 @@ async def test_a_hung_broker_is_passed_over(kafka_three: Cluster) -> None:
     def two_replicas_left() -> bool:
         return topic in kafka_three.tool("TopicCommand", "--describe", "--at-min-isr-partitions")
 
-    jvm.until(two_replicas_left, "broker 1 out of the replicas in sync")
+    jvm.until(two_replicas_left, "broker 1 out of the replicas in sync", seconds=180.0)
     await send(others, topic, b"two")
     assert await read(others, topic) == [b"two"]
 
