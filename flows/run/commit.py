@@ -10,7 +10,7 @@ import msgspec
 
 from dsl.plan.fingerprint import describe
 from flows.brokers.base import Committed, Outgoing, Producer, TopicPartition, Transaction
-from flows.compile.names import changelog
+from flows.compile.names import TAKEN, changelog
 from flows.compile.pipeline import Changes, Pipeline
 from flows.errors import BrokerUnavailable, RecordTooLarge
 from flows.operate.base import NO_TIME
@@ -142,11 +142,19 @@ class Committer:
                 raise self._overgrown() or error from error
 
     def _overgrown(self) -> RecordTooLarge | None:
-        """Name the row of a table that no record of its changelog can carry: many small things may grow to it."""
+        """Name the row that no record of its changelog can carry: of a table, or what an agent's `take` holds."""
         most = self._env.broker.max_record_bytes
         for table in self._state.staged_tables():
             for key, row in self._state.staged(table).items():
-                if row is not None and len(key) + len(row) > most and table in self._env.decoders:
+                if row is None or len(key) + len(row) <= most:
+                    continue
+                if table.endswith(TAKEN):
+                    return RecordTooLarge(
+                        f"agent {table.removesuffix(TAKEN)!r}: record {int.from_bytes(key, 'big')} that its take() "
+                        f"holds needs {len(key) + len(row)} bytes, more than a record may have ({most})",
+                        fix="filter such records out before the agent, or carry fewer columns in its stream",
+                    )
+                if table in self._env.decoders:
                     return RecordTooLarge(
                         f"table {table!r}: the row of {self._env.decoders[table].key(key)} has grown to "
                         f"{len(key) + len(row)} bytes, more than a record may have ({most})",

@@ -237,3 +237,20 @@ def test_a_row_that_outgrows_a_record_is_named() -> None:
         with pytest.raises(RecordTooLarge, match=told):
             send_batch(t)
         assert [r["d0"] for r in t.table(table).rows()] == [1]
+
+
+def test_a_record_too_large_for_take_to_keep_names_the_agent() -> None:
+    app = flows.App("bad")
+    events = app.topic("events", value=Event, key="user")
+
+    @app.agent(events.with_columns(copy=col("text"), again=col("text")))
+    async def gather(stream: Any) -> None:
+        async for _ in stream.take(10, within="1h"):
+            pass
+
+    with Driver(app, broker=MemoryBroker(max_record_bytes=100_000)) as t:
+        told = (
+            r"agent 'gather': record 0 that its take\(\) holds needs .* bytes, more than a record may have \(100000\)"
+        )
+        with pytest.raises(RecordTooLarge, match=told):
+            t.send(events, Event("a", text="x" * 40_000))
