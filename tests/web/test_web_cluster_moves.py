@@ -95,3 +95,36 @@ async def test_a_worker_that_restores_says_how_far_it_is(harbour: Harbour) -> No
         return not (await harbour.ask(first, "/api/query", "SELECT count(*) FROM visits"))["missing"]
 
     await until(complete, "all rows at the first")
+
+
+async def test_a_stopped_worker_is_named_and_its_old_rows_are_never_taken(harbour: Harbour) -> None:
+    await harbour.send(arrival(n) for n in range(SHIPS))
+    alive, stopped = await harbour.start(), await harbour.start()
+    await harbour.until_shared()
+    await harbour.until_all([alive, stopped], SHIPS)
+    table, _ = await part_of(harbour, stopped)
+    whole = (await harbour.ask(alive, f"/api/tables/{table}", **ALL))["rows"]
+    harbour.stop(stopped)
+
+    async def taken_over() -> Any:
+        told = await harbour.ask(alive, f"/api/tables/{table}", **ALL)
+        assert told["missing"] or told["rows"] == whole, "an answer lacks nothing that it does not name"
+        return not told["missing"]
+
+    await until(taken_over, "the tables of both at the one")
+
+
+async def test_workers_with_one_token_answer_each_other_and_no_others(harbour: Harbour) -> None:
+    await harbour.send(arrival(n) for n in range(SHIPS))
+    harbour.token = "open sesame"
+    friends = [await harbour.start(token="open sesame"), await harbour.start(token="open sesame")]
+    await harbour.until_shared()
+    await harbour.until_all(friends, SHIPS)
+    stranger = await harbour.start(token="open says me")
+
+    async def refused() -> Any:
+        status = await harbour.ask(friends[0], "/api/status")
+        return [w["trouble"] for w in status["workers"] if w["address"] == stranger and w["trouble"]]
+
+    assert await until(refused, "a stranger") == ["refuses this worker; the web token must be the same for all"]
+    assert "sesame" not in (harbour.folder / "worker.log").read_text()

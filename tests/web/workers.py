@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Iterable
@@ -45,6 +47,7 @@ class Harbour:
 
     def __init__(self, folder: Path, lease: float = LEASE) -> None:
         self._lease = lease
+        self.token: str | None = None
         self.folder = folder
         self.data = folder / "data"
         self.broker: Broker = open_broker(f"embedded://{self.data / 'broker'}")
@@ -67,13 +70,16 @@ class Harbour:
         await self.client.close()
         await self.broker.close()
 
-    async def start(self, *options: str) -> str:
+    async def start(self, *options: str, token: str | None = None) -> str:
         """Start a worker and return its address once it has joined."""
+        environ = {**os.environ, **({} if token is None else {"FLOWS_WEB_TOKEN": token})}
         before = {member.address for member in await self.members()}
         more = ("--set", f"lease={self._lease}", "--web-port", "0", *options)
         command = [sys.executable, "-m", "flows", "worker", "-A", str(_MODULE), "--data", str(self.data), *more]
         with (self.folder / "worker.log").open("ab") as log:
-            process = subprocess.Popen(command, stdout=log, stderr=log, cwd=self.folder)  # noqa: ASYNC220
+            process = subprocess.Popen(  # noqa: ASYNC220
+                command, stdout=log, stderr=log, cwd=self.folder, env=environ
+            )
 
         async def joined() -> str:
             assert process.poll() is None, (self.folder / "worker.log").read_text()
@@ -88,6 +94,10 @@ class Harbour:
         process = self._processes.pop(address)
         process.kill()
         process.wait()
+
+    def stop(self, address: str) -> None:
+        """Stop a worker as a debugger would: it keeps its connections, and answers nothing."""
+        self._processes[address].send_signal(signal.SIGSTOP)
 
     async def members(self) -> list[Member]:
         return await self.broker.group_members("harbour")
@@ -111,10 +121,13 @@ class Harbour:
             await self.broker.produce({TopicPartition(changelog("harbour", "visits"), p): out})
 
     async def ask(self, address: str, path: str, sql: str | None = None, **parameters: str) -> Any:
-        """Return a worker's answer."""
+        """Return a worker's answer; `token` is sent where it is set."""
+        headers = {} if self.token is None else {"Authorization": f"Bearer {self.token}"}
         body = None if sql is None else {"sql": sql}
         method = "GET" if sql is None else "POST"
-        async with self.client.request(method, address + path, json=body, params=parameters) as response:
+        async with self.client.request(
+            method, address + path, json=body, params=parameters, headers=headers
+        ) as response:
             assert response.status == 200, await response.text()
             return msgspec.json.decode(await response.read())
 
