@@ -229,6 +229,13 @@ class Membership(Protocol):
     def generation(self) -> int:
         """Return the generation of the group that this member last took part in."""
 
+    @property
+    def standbys(self) -> frozenset[str]:
+        """Return the tasks whose state this member should keep warm without running them; never its own.
+
+        A change wakes `assignment`. Always empty where members share a disk.
+        """
+
     async def assignment(self) -> frozenset[str]:
         """Wait for the next change and return the tasks that this member should hold from now on.
 
@@ -239,6 +246,13 @@ class Membership(Protocol):
 
     async def release(self, tasks: Iterable[str]) -> None:
         """Hand tasks back after their last commit. One that should stay here is assigned anew."""
+
+    async def report(self, lags: Mapping[str, int]) -> None:
+        """Tell how many records the state that is kept here lacks, by task: 0 of one that runs and is restored.
+
+        Tasks that are left out have no state here. A task goes to whose state is nearest to its end; one whose state is
+        complete somewhere stays there until its next holder, told so by `standbys`, has reported that it caught up.
+        """
 
     async def members(self) -> list[Member]:
         """Return the live members and what they hold."""
@@ -303,9 +317,21 @@ class Broker(Protocol):
         """Drop records below these offsets (of repartition topics, once they are processed)."""
 
     async def join(
-        self, group: str, member_id: str, tasks: TaskInputs, *, address: str = "", plan: str = ""
+        self,
+        group: str,
+        member_id: str,
+        tasks: TaskInputs,
+        *,
+        address: str = "",
+        plan: str = "",
+        standbys: int = 0,
+        lags: Mapping[str, int] | None = None,
     ) -> Membership:
-        """Join a group whose members share `tasks`. Members of another `plan` wait until the old have left."""
+        """Join a group whose members share `tasks`. Members of another `plan` wait until the old have left.
+
+        `standbys` is how many warm copies there should be of each task's state, `lags` what `Membership.report` would
+        tell of the state that is here already. Both mean nothing where members share a disk.
+        """
 
     async def group_members(self, group: str) -> list[Member]:
         """Return the live members of a group without joining it."""

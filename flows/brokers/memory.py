@@ -145,7 +145,15 @@ class MemoryBroker:
             self._log(tp).purge(offset)
 
     async def join(
-        self, group: str, member_id: str, tasks: TaskInputs, *, address: str = "", plan: str = ""
+        self,
+        group: str,
+        member_id: str,
+        tasks: TaskInputs,
+        *,
+        address: str = "",
+        plan: str = "",
+        standbys: int = 0,
+        lags: Mapping[str, int] | None = None,
     ) -> Membership:
         return self._groups.join(group, Member(id=member_id, address=address, plan=plan), tasks)
 

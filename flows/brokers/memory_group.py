@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
@@ -62,6 +62,8 @@ class MemoryGroups:
 class MemoryMembership:
     """One member; see `flows.brokers.base.Membership`."""
 
+    standbys: frozenset[str] = frozenset()
+
     def __init__(self, groups: MemoryGroups, group: str, member: Member, tasks: list[str]) -> None:
         self._groups, self._group = groups, group
         self.member, self.tasks = member, tasks
@@ -99,6 +101,9 @@ class MemoryMembership:
         self._unreleased.difference_update(tasks)
         self._told = None if self._told is None else self._told.difference(tasks)
         self._groups.share(self._group)
+
+    async def report(self, lags: Mapping[str, int]) -> None:
+        self._check()
 
     async def members(self) -> list[Member]:
         return self._groups.members(self._group)

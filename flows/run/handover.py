@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable, Iterable
 
 from flows.brokers.base import Membership
-from flows.errors import BrokerUnavailable, Fenced
+from flows.errors import BrokerUnavailable, Fenced, Replaced
 from flows.run.environment import Environment
 from flows.run.runner import TaskRunner
 from flows.run.waiting import tell_waiting
@@ -34,7 +34,8 @@ class Handover:
     When the group says that this member has lost its place (its lease ran out; `Fenced`):
 
     7. All tasks are abandoned as by a crash: nothing more is committed, nothing released, since others may have them.
-    8. The member joins again and goes on with 1.
+    8. The member joins again and goes on with 1. Not so where another process has joined with its id (`Replaced`):
+       the two would throw each other out for ever, so the older, which this is, ends.
 
     When the worker stops:
 
@@ -75,10 +76,13 @@ class Handover:
                 await asyncio.sleep(_RETRY)
 
     async def follow(self) -> None:
-        """Take over and hand back tasks as the group says, until cancelled."""
+        """Take over and hand back tasks as the group says, until cancelled; raises `Replaced`."""
         while True:
             try:
                 wanted = await self._member.assignment()
+            except Replaced:
+                await self._abandon()
+                raise
             except (Fenced, BrokerUnavailable) as error:
                 log.warning("this worker lost its place in the group (%s): it joins again", error)
                 await self._abandon()

@@ -9,7 +9,7 @@ from uuid import uuid4
 import pytest
 
 from flows.brokers.base import Broker, Membership
-from flows.errors import BrokerError, Fenced
+from flows.errors import BrokerError, Fenced, Replaced
 from tests.contracts.broker_fixtures import Handles
 
 TASKS = [f"app-{n}" for n in range(6)]
@@ -192,7 +192,7 @@ async def test_a_second_holder_of_an_id_takes_over_and_the_first_is_told(broker_
     assert await second.until(has(6)) == frozenset(TASKS)
     async with asyncio.timeout(LONG):
         await first.following
-    assert isinstance(first.error, Fenced)
+    assert isinstance(first.error, Replaced)
     with pytest.raises(Fenced, match="same"):
         await first.membership.release(TASKS)
 

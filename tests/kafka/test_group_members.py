@@ -206,9 +206,9 @@ async def test_a_copy_is_warmed_up_before_its_task_moves(kafka: Cluster, group: 
     async with handles(kafka.url, LEASE) as opened:
         tasks = {task: [TopicPartition("nowhere", n)] for n, task in enumerate(TASKS[:2])}
         broker = await opened.open()
-        one = await broker._groups.join(group, "one", tasks, lags=dict.fromkeys(tasks, 0))
+        one = await broker.join(group, "one", tasks, lags=dict.fromkeys(tasks, 0))
         assert await asyncio.wait_for(one.assignment(), LONG) == tasks.keys()
-        two = await (await opened.open())._groups.join(group, "two", tasks)
+        two = await (await opened.open()).join(group, "two", tasks)
 
         assert await asyncio.wait_for(two.assignment(), LONG) == frozenset()
         (copy,) = two.standbys
@@ -226,7 +226,7 @@ async def test_a_standby_takes_over_from_a_member_that_left(kafka: Cluster, grou
         tasks = {task: [TopicPartition("nowhere", n)] for n, task in enumerate(TASKS[:3])}
         joined = []
         for name in ("one", "two", "three"):
-            membership = await (await opened.open())._groups.join(group, name, tasks, standbys=1)
+            membership = await (await opened.open()).join(group, name, tasks, standbys=1)
             joined.append((Worker(membership), membership))
         for worker, _ in joined:
             await worker.has(1)

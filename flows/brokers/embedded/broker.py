@@ -212,7 +212,15 @@ class EmbeddedBroker:
             self._maintainer.nudge()
 
     async def join(
-        self, group: str, member_id: str, tasks: TaskInputs, *, address: str = "", plan: str = ""
+        self,
+        group: str,
+        member_id: str,
+        tasks: TaskInputs,
+        *,
+        address: str = "",
+        plan: str = "",
+        standbys: int = 0,
+        lags: Mapping[str, int] | None = None,
     ) -> EmbeddedMembership:
         """Join a group whose members share `tasks`. Members of another `plan` wait until the old have left."""
         self._check(f"join group {group!r}")

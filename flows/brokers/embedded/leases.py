@@ -19,7 +19,7 @@ import msgspec
 
 from flows.brokers.base import Member
 from flows.brokers.embedded.share import share
-from flows.errors import Fenced
+from flows.errors import Fenced, Replaced
 
 
 class Seat(NamedTuple):
@@ -153,11 +153,17 @@ def _has_seat(db: sqlite3.Connection, seat: Seat) -> bool:
 
 
 def _check_seat(db: sqlite3.Connection, seat: Seat) -> None:
-    if not _has_seat(db, seat):
+    row = db.execute("SELECT incarnation FROM members WHERE team = ? AND id = ?", seat[:2]).fetchone()
+    if row is None:
         raise Fenced(
             f"member {seat.member!r} has lost its place in group {seat.team!r}: its lease ran out (the process was "
-            "stopped or too busy), or another process joined with the same id",
-            fix="drop its tasks and join again; give each process an id of its own",
+            "stopped or too busy)",
+            fix="drop its tasks and join again",
+        )
+    if row[0] != seat.incarnation:
+        raise Replaced(
+            f"member {seat.member!r} of group {seat.team!r} was replaced: another process joined with the same id",
+            fix="give each process an instance_id of its own",
         )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from uuid import uuid4
 
 from flows.brokers.base import Member
@@ -15,6 +15,8 @@ from flows.errors import BrokerError
 
 class EmbeddedMembership:
     """A `Membership`; made by `join`."""
+
+    standbys: frozenset[str] = frozenset()
 
     def __init__(self, keeper: Keeper, seat: Seat, lease: float) -> None:
         self.generation = 0
@@ -54,6 +56,10 @@ class EmbeddedMembership:
         if self._told is not None:
             self._told -= set(tasks)
             self._changed.set()
+
+    async def report(self, lags: Mapping[str, int]) -> None:
+        """Do nothing: whoever holds a task next finds its state on the same disk."""
+        self._check()
 
     async def members(self) -> list[Member]:
         """Return the live members and what they hold."""

@@ -179,11 +179,21 @@ class KafkaBroker:
         await offsets.purge(self._cluster, before)
 
     async def join(
-        self, group: str, member_id: str, tasks: TaskInputs, *, address: str = "", plan: str = ""
+        self,
+        group: str,
+        member_id: str,
+        tasks: TaskInputs,
+        *,
+        address: str = "",
+        plan: str = "",
+        standbys: int = 0,
+        lags: Mapping[str, int] | None = None,
     ) -> Membership:
         """Join a group whose members share `tasks`. Members of another `plan` wait until the old have left."""
         self._check(f"join group {group!r}")
-        return await self._groups.join(group, member_id, tasks, address=address, plan=plan)
+        return await self._groups.join(
+            group, member_id, tasks, address=address, plan=plan, standbys=standbys, lags=lags
+        )
 
     async def group_members(self, group: str) -> list[Member]:
         """Return the live members of a group without joining it."""

@@ -13,10 +13,10 @@ from flows.brokers.kafka.cluster import Cluster
 from flows.brokers.kafka.faults import Lost
 from flows.brokers.kafka.members import Entry, Members
 from flows.brokers.kafka.membership_inputs import watch_inputs
+from flows.brokers.kafka.membership_list import list_members
 from flows.brokers.kafka.membership_said import Said, pack_said, pack_told, plain, unpack_said, unpack_told
-from flows.brokers.kafka.membership_seat import NewRound, Seat, live_members
+from flows.brokers.kafka.membership_seat import NewRound, Seat
 from flows.brokers.kafka.membership_tasks import Tasks
-from flows.brokers.kafka.retry import persist
 from flows.errors import BrokerError, BrokerUnavailable, OutcomeUnknown
 
 log = logging.getLogger(__name__)
@@ -335,14 +335,6 @@ class KafkaMembership:
         finally:
             self.seat.close()
             await self._members.close()
-
-
-async def list_members(cluster: Cluster, members: Members, group: str, seconds: float) -> list[Entry]:
-    """Return the entries of the live members; raises `BrokerError`."""
-    doing = f"cannot list the members of group {group!r}"
-    live = await persist(doing, lambda: live_members(cluster, group, seconds), seconds)
-    entries = (await members.read()).values() if live else ()
-    return sorted((e for e in entries if live.get(e.id) == e.seat), key=lambda e: (e.since, e.id))
 
 
 def _settle(asking: list[asyncio.Future[None]]) -> None:

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from flows.brokers.base import Member, TaskInputs
 from flows.brokers.kafka.cluster import Cluster
 from flows.brokers.kafka.members import Members, Topics
-from flows.brokers.kafka.membership import KafkaMembership, list_members
+from flows.brokers.kafka.membership import KafkaMembership
+from flows.brokers.kafka.membership_list import list_members
 from flows.brokers.kafka.membership_seat import Seat
 from flows.clock import Clock
 

@@ -19,7 +19,6 @@ from flows.brokers.kafka.faults import BUSY, MOVED, Lost, Refused, check, fault
 from flows.brokers.kafka.membership_said import FORMAT
 from flows.brokers.kafka.membership_wire import (
     PROTOCOL_TYPE,
-    DescribeGroup,
     GroupCode,
     Heartbeat,
     LeaveGroup,
@@ -134,17 +133,6 @@ class Seat:
             check(code)
         except Refused as error:
             raise fault(error, f"cannot take part in group {self.group!r}") from error
-
-
-async def live_members(cluster: Cluster, group: str, seconds: float) -> dict[str, str]:
-    """Return the seat of each live member, by its id, as the coordinator knows them; raises `Lost`, `BrokerError`."""
-    answer = await ask_coordinator(cluster, group, DescribeGroup(group), seconds, ("describe", group))
-    (described,) = answer.groups
-    try:
-        check(described[0])
-    except Refused as error:
-        raise fault(error, f"cannot list the members of group {group!r}") from error
-    return {instance: seat for seat, instance, *_ in described[5] if instance is not None}
 
 
 async def ask_coordinator(cluster: Cluster, group: str, request: Any, seconds: float, lane: Any) -> Any:

@@ -1,0 +1,29 @@
+"""Who is alive in a group: the coordinator knows who, the members topic what they hold and where they are."""
+
+from __future__ import annotations
+
+from flows.brokers.kafka.cluster import Cluster
+from flows.brokers.kafka.faults import Refused, check, fault
+from flows.brokers.kafka.members import Entry, Members
+from flows.brokers.kafka.membership_seat import ask_coordinator
+from flows.brokers.kafka.membership_wire import DescribeGroup
+from flows.brokers.kafka.retry import persist
+
+
+async def list_members(cluster: Cluster, members: Members, group: str, seconds: float) -> list[Entry]:
+    """Return the entries of the live members; raises `BrokerError`."""
+    doing = f"cannot list the members of group {group!r}"
+    live = await persist(doing, lambda: _live(cluster, group, seconds), seconds)
+    entries = (await members.read()).values() if live else ()
+    return sorted((e for e in entries if live.get(e.id) == e.seat), key=lambda e: (e.since, e.id))
+
+
+async def _live(cluster: Cluster, group: str, seconds: float) -> dict[str, str]:
+    """Return the seat of each live member, by its id, as the coordinator knows them; raises `Lost`, `BrokerError`."""
+    answer = await ask_coordinator(cluster, group, DescribeGroup(group), seconds, ("describe", group))
+    (described,) = answer.groups
+    try:
+        check(described[0])
+    except Refused as error:
+        raise fault(error, f"cannot list the members of group {group!r}") from error
+    return {instance: seat for seat, instance, *_ in described[5] if instance is not None}
