@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 
 PREFIX = "FLOWS_"
 Level = Literal["debug", "info", "warning", "error"]
+Guarantee = Literal["exactly_once", "at_least_once"]
 _MIB = 1 << 20
 
 
@@ -54,6 +55,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     `drain` stops the worker once the inputs are processed to their end. `speed` replays sources at this multiple of
     the pace of their event times (None: as fast as the engine takes them). A worker commits after `commit_interval`
     or `commit_records`, fetches up to `fetch_records` of a partition, and works on `chunk_records` at a time.
+    `guarantee` "at_least_once" sends outputs at once, outside of transactions: after a crash some come twice.
     `web_token` is a secret: it comes from the environment only, or from the file `web_token_file`.
     """
 
@@ -64,6 +66,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     web_token: Annotated[Secret | None, msgspec.Meta(description="a secret text")] = None
     web_token_file: Annotated[Path | None, msgspec.Meta(description="a file that holds the token")] = None
     drain: Flag = False
+    guarantee: Annotated[Guarantee, _one_of(Guarantee)] = "exactly_once"
     speed: Annotated[Positive | None, msgspec.Meta(description="a number above 0")] = None
     log_level: Annotated[Level, _one_of(Level)] = "info"
     log_json: Flag = False

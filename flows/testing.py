@@ -29,6 +29,7 @@ from flows.metrics import WorkerMetrics
 from flows.run.environment import Environment, Probe, no_probe
 from flows.run.free_timers import FreeTimer, free_timers
 from flows.run.task import Task
+from flows.settings import Guarantee
 from flows.state.base import Store
 from flows.state.memory import MemoryStore
 from flows.testing_loop import ManualLoop
@@ -53,6 +54,7 @@ class Driver:
         probe: Probe = no_probe,
         broker: MemoryBroker | None = None,
         stores: dict[str, MemoryStore] | None = None,
+        guarantee: Guarantee = "exactly_once",
     ) -> None:
         """Build a driver. `broker` and `stores` are those of an earlier driver, to go on where it was."""
         self._plan, self._taps = with_taps(app.plan())
@@ -74,6 +76,7 @@ class Driver:
             open_store=self._open_store,
             progress=lambda table, done, total, rate: None,
             backoff=_no_pause,
+            guarantee=guarantee,
             probe=probe,
         )
         self._tasks: list[Task] = []

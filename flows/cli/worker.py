@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     "--web-token-file", metavar="PATH", help="A file with the token that the page asks for; or FLOWS_WEB_TOKEN."
 )
 @click.option("--drain", is_flag=True, default=None, help="Stop once the inputs are processed to their end.")
+@click.option(
+    "--guarantee", metavar="WHAT", help="exactly_once or at_least_once, which waits less. Default: exactly_once."
+)
 @click.option("--speed", metavar="X", help="Replay sources at X times their pace. Default: as fast as they are taken.")
 @click.option(
     "--processes",

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from flows.brokers.base import Headers, Outgoing, TopicPartition
 
 
 class Outbox:
-    """Gather a task's outputs by partition until its next commit."""
+    """Gather a task's outputs by partition until its next commit.
+
+    `wake` is called at each record that is added, where they need not wait that long.
+    """
 
     def __init__(self) -> None:
+        self.wake: Callable[[], None] | None = None
         self._out: dict[TopicPartition, Outgoing] = {}
 
     def append(
@@ -16,6 +22,8 @@ class Outbox:
     ) -> None:
         """Add one record."""
         self.of(TopicPartition(topic, partition)).append(key, value, timestamp, headers)
+        if self.wake is not None:
+            self.wake()
 
     def of(self, tp: TopicPartition) -> Outgoing:
         """Return what waits for a partition, to add to it in bulk."""

@@ -12,10 +12,11 @@ from dsl.plan.fingerprint import describe
 from flows.brokers.base import Committed, Outgoing, Producer, TopicPartition, Transaction
 from flows.compile.names import TAKEN, changelog
 from flows.compile.pipeline import Changes, Pipeline
-from flows.errors import BrokerUnavailable, RecordTooLarge
+from flows.errors import BrokerUnavailable, OutcomeUnknown, RecordTooLarge
 from flows.operate.base import NO_TIME
 from flows.query.base import Change
 from flows.run.environment import Environment
+from flows.run.sending import Sender
 from flows.run.taken import TakenRows
 from flows.state.keys import RESERVED_PREFIX
 from flows.state.task_state import TaskState
@@ -40,10 +41,11 @@ class Committer:
         producer: Producer,
         tables: dict[str, str],
         taken: TakenRows,
+        sender: Sender | None = None,
     ) -> None:
         self._env, self._task_id, self._partition = env, task_id, partition
         self._pipeline, self._state, self._producer = pipeline, state, producer
-        self._tables, self._taken = tables, taken
+        self._tables, self._taken, self._sender = tables, taken, sender
         self._fingerprints: dict[str, bytes] = {}
         self._committed: dict[TopicPartition, Committed] = {}
         self._metrics = pipeline.metrics
@@ -66,7 +68,11 @@ class Committer:
         5. The committed write cache takes the rows with the changelog positions; RocksDB follows in one write batch.
         6. The live view and the metrics learn of the changed rows.
 
-        Raises `Fenced` and `OutcomeUnknown`: the task must then be given up or recovered from the broker's state.
+        At least once (`sender`), 3 and 4 are: the outputs, most of them sent already, are all durable; then the
+        changelog records; then the input offsets. What has no offset yet comes again, as does a commit whose outcome
+        is unknown.
+
+        Raises `Fenced` and, exactly once, `OutcomeUnknown`: the task must then be given up or recovered from the broker's state.
         While the broker is unavailable nothing was applied, and the same transaction is tried again.
         """
         env, metrics = self._env, self._metrics
@@ -85,6 +91,9 @@ class Committer:
         metrics.lap("changelog")
         env.probe("commit 3")
         # 4
+        if self._sender is not None:
+            await self._sender.drain()
+            env.probe("commit 3")
         if transaction.outputs or transaction.offsets:
             ends = await self._apply(transaction)
             metrics.begin()
@@ -105,7 +114,7 @@ class Committer:
 
     def _transaction(self, positions: dict[TopicPartition, int]) -> tuple[Transaction, dict[str, TopicPartition]]:
         env, now = self._env, int(self._env.clock.now() * 1000)
-        outputs = self._pipeline.outputs()
+        outputs = self._pipeline.outputs() if self._sender is None else {}
         changelogs: dict[str, TopicPartition] = {}
         for table in self._state.staged_tables():
             rows = self._state.staged(table)
@@ -132,7 +141,9 @@ class Committer:
         while True:
             try:
                 return await self._producer.commit(transaction)
-            except BrokerUnavailable as error:
+            except (BrokerUnavailable, OutcomeUnknown) as error:
+                if isinstance(error, OutcomeUnknown) and self._sender is None:
+                    raise
                 attempt += 1
                 if attempt == 1:
                     log.warning("task %s cannot commit, tries again: %s", self._task_id, error)

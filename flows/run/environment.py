@@ -14,6 +14,7 @@ from flows.compile.tables import TableDecoder
 from flows.metrics import WorkerMetrics
 from flows.query.base import Change
 from flows.run.turns import Turns
+from flows.settings import Guarantee
 from flows.state.base import Store
 from flows.state.restore import Progress
 
@@ -53,6 +54,7 @@ class Environment(msgspec.Struct, kw_only=True):
     fetch_records: int = 20_000
     idle_after: float = 5.0
     max_ahead: float = 3600.0
+    guarantee: Guarantee = "exactly_once"
     probe: Probe = no_probe
     turns: Turns = msgspec.field(default_factory=Turns)
 

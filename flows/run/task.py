@@ -10,7 +10,7 @@ from time import perf_counter, thread_time
 from dsl.plan.fingerprint import Descriptor, describe, differences
 from dsl.plan.graph import SubTopology
 from dsl.plan.nodes import RepartitionNode
-from flows.brokers.base import Producer, Reader, Records, TopicPartition
+from flows.brokers.base import Appender, Producer, Reader, Records, TopicPartition
 from flows.compile.context import TaskContext
 from flows.compile.names import changelog, store_tables
 from flows.compile.pipeline import Pipeline
@@ -23,6 +23,7 @@ from flows.run.flushing import Flusher
 from flows.run.idle import Silence
 from flows.run.inputs import InputOrder
 from flows.run.progress import RestoreProgress
+from flows.run.sending import Sender
 from flows.run.taken import TakenRows
 from flows.run.ticks import run_due_timers
 from flows.source.watermarks import decode_watermark
@@ -55,6 +56,7 @@ class Task:
         self.state: TaskState | None = None
         self.pipeline: Pipeline | None = None
         self._producer: Producer | None = None
+        self._sender: Sender | None = None
         self._reader: Reader | None = None
         self._silence: dict[TopicPartition, Silence] = {}
         self._uncommitted_since: float | None = None
@@ -74,7 +76,7 @@ class Task:
         env = self.env
         inputs = [TopicPartition(topic, self.partition) for topic in self.part.inputs]
         # 1
-        self._producer = await env.broker.producer(f"{env.plan.app}.{self.id}")
+        self._producer, appender = await self._take_over()
         env.probe("start 1")
         # 2
         committed = dict(await env.broker.committed(env.group, inputs))
@@ -101,7 +103,11 @@ class Task:
             self._silence[tp] = Silence(branch, env.idle_after)
         taken = self._taken = TakenRows(self.pipeline, state)
         taken.restore()
-        self._committer = Committer(env, self.id, self.partition, self.pipeline, state, self._producer, tables, taken)
+        if appender is not None:
+            self._sender = Sender(env, self.id, appender, self.pipeline.outbox)
+        self._committer = Committer(
+            env, self.id, self.partition, self.pipeline, state, self._producer, tables, taken, self._sender
+        )
         self._committer.begin(committed, {t for t in tables if t not in found})
         env.probe("start 5")
         # 6
@@ -113,6 +119,13 @@ class Task:
         for table in tables:
             env.hub.miss(table)
         env.probe("start 6")
+
+    async def _take_over(self) -> tuple[Producer, Appender | None]:
+        name = f"{self.env.plan.app}.{self.id}"
+        if self.env.guarantee == "exactly_once":
+            return await self.env.broker.producer(name), None
+        appender = await self.env.broker.appender(name)
+        return appender, appender
 
     async def _open_state(self, tables: list[str]) -> TaskState:
         # Noted here, since a start that is cancelled meanwhile must find what to close.
@@ -247,6 +260,8 @@ class Task:
         self.ready = False
         if self.pipeline is not None:
             await self.pipeline.stop()
+        if self._sender is not None:
+            await self._sender.stop()
         if self.state is not None:
             await self._flusher.end()
             state, self.state = self.state, None
@@ -259,6 +274,8 @@ class Task:
         self.ready = False
         if self.pipeline is not None:
             await self.pipeline.stop()
+        if self._sender is not None:
+            await self._sender.stop()
         if self._reader is not None:
             await self._reader.close()
         if self._producer is not None:

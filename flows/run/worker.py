@@ -230,6 +230,7 @@ class Worker:
             fetch_records=settings.fetch_records,
             idle_after=settings.idle_after,
             max_ahead=settings.max_ahead,
+            guarantee=settings.guarantee,
             probe=self._probe,
         )
 
