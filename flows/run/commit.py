@@ -72,8 +72,8 @@ class Committer:
         changelog records; then the input offsets. What has no offset yet comes again, as does a commit whose outcome
         is unknown.
 
-        Raises `Fenced` and, exactly once, `OutcomeUnknown`: the task must then be given up or recovered from the broker's state.
-        While the broker is unavailable nothing was applied, and the same transaction is tried again.
+        Raises `Fenced` and, exactly once, `OutcomeUnknown`: the task must then be given up or recovered from the
+        broker's state. While the broker is unavailable nothing was applied, and the same transaction is tried again.
         """
         env, metrics = self._env, self._metrics
         # 1
