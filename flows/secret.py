@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from flows.errors import UsageError
@@ -35,7 +36,15 @@ def secret_of(text: str, source: str) -> Secret:
     return Secret(text)
 
 
-def read_secret(path: Path) -> Secret:
+def password_of(text: str, source: str) -> Secret:
+    """Take a password as it is, but for the end of its line; raises `UsageError` for none."""
+    text = text.rstrip("\r\n")
+    if not text:
+        raise UsageError(f"{source}: the password is empty", fix="put it there, or leave the setting out")
+    return Secret(text)
+
+
+def read_secret(path: Path, check: Callable[[str, str], Secret] = secret_of) -> Secret:
     """Read a secret from a file of its own, without the end of its line. Raises `UsageError`."""
     try:
         with path.open("rb") as file:
@@ -44,4 +53,4 @@ def read_secret(path: Path) -> Secret:
         raise UsageError(
             f"{path} cannot be read: {error.strerror}", fix="name the file that holds the secret"
         ) from None
-    return secret_of(text, str(path))
+    return check(text, str(path))

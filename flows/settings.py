@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, get_args, get_type_hints
@@ -19,12 +19,14 @@ import msgspec
 from dsl.durations import microseconds
 from dsl.errors import nearest
 from flows.errors import DeclarationError, UsageError
-from flows.secret import Secret, read_secret, secret_of
+from flows.secret import Secret, password_of, read_secret, secret_of
 
 log = logging.getLogger(__name__)
 
 PREFIX = "FLOWS_"
 Level = Literal["debug", "info", "warning", "error"]
+Protocol = Literal["plaintext", "ssl", "sasl_plaintext", "sasl_ssl"]
+Mechanism = Literal["plain", "scram-sha-256", "scram-sha-512"]
 Guarantee = Literal["exactly_once", "at_least_once"]
 _MIB = 1 << 20
 
@@ -45,6 +47,9 @@ Port = Annotated[int, _whole(-1, 65535)]
 Count = Annotated[int, _whole(1)]
 Size = Annotated[int, _whole(_MIB)]
 Positive = Annotated[float, msgspec.Meta(gt=0, lt=1e9)]
+Words = Annotated[str | None, msgspec.Meta(description="a text")]
+File = Annotated[Path | None, msgspec.Meta(description="a file")]
+Hidden = Annotated[Secret | None, msgspec.Meta(description="a secret text")]
 Seconds = Annotated[Positive, msgspec.Meta(description='seconds, or a duration such as "50ms" or "10s"')]
 
 
@@ -56,14 +61,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     the pace of their event times (None: as fast as the engine takes them). A worker commits after `commit_interval`
     or `commit_records`, fetches up to `fetch_records` of a partition, and works on `chunk_records` at a time.
     `guarantee` "at_least_once" sends outputs at once, outside of transactions: after a crash some come twice.
-    `web_token` is a secret: it comes from the environment only, or from the file `web_token_file`.
+    `web_token` and `kafka_password` are secrets: they come from the environment only, or from the files that
+    `web_token_file` and `kafka_password_file` name. What begins with `kafka_` says how a Kafka cluster lets one in, and
+    how many copies the topics made there have (None: three, or as many as there are brokers).
     """
 
     data: Annotated[Path, msgspec.Meta(description="a folder")]
     broker: Annotated[str, _TEXT, msgspec.Meta(description='"embedded" or a URL such as embedded:///path')] = "embedded"
     web_host: Annotated[str, _TEXT, msgspec.Meta(description="an address to listen on")] = "127.0.0.1"
     web_port: Port = 6066
-    web_token: Annotated[Secret | None, msgspec.Meta(description="a secret text")] = None
+    web_token: Hidden = None
     web_token_file: Annotated[Path | None, msgspec.Meta(description="a file that holds the token")] = None
     drain: Flag = False
     guarantee: Annotated[Guarantee, _one_of(Guarantee)] = "exactly_once"
@@ -79,6 +86,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     lease: Seconds = 10.0
     cache_bytes: Size = 128 * _MIB
     write_buffer_bytes: Size = 128 * _MIB
+    kafka_security_protocol: Annotated[Protocol | None, _one_of(Protocol)] = None
+    kafka_sasl_mechanism: Annotated[Mechanism | None, _one_of(Mechanism)] = None
+    kafka_username: Words = None
+    kafka_password: Hidden = None
+    kafka_password_file: Annotated[Path | None, msgspec.Meta(description="a file that holds the password")] = None
+    kafka_ca_file: File = None
+    kafka_cert_file: File = None
+    kafka_key_file: File = None
+    kafka_replication: Annotated[int | None, _whole(1, 32)] = None
 
     @property
     def broker_url(self) -> str:
@@ -94,6 +110,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         """Return the token that the page and the API ask for, None where they ask for none. Raises `UsageError`."""
         return self.web_token if self.web_token_file is None else read_secret(self.web_token_file)
 
+    def read_broker_options(self) -> dict[str, Any]:
+        """Return what `open_broker` is told besides the URL; each broker takes what is its own. Raises `UsageError`."""
+        kafka = {name: getattr(self, name) for name in self.__struct_fields__ if name.startswith("kafka_")}
+        file = kafka.pop("kafka_password_file")
+        if file is not None:
+            kafka["kafka_password"] = read_secret(file, password_of)
+        return {"lease": self.lease, **kafka}
+
 
 class Given(NamedTuple):
     """A setting as somebody wrote it: its name, value, where it stands, and the folder that paths start from."""
@@ -102,6 +126,13 @@ class Given(NamedTuple):
     value: Any
     source: str
     base: Path
+
+
+class SecretSetting(NamedTuple):
+    """How a secret is checked, and the option that names its file instead."""
+
+    check: Callable[[str, str], Secret]
+    option: str
 
 
 class ProjectFile(NamedTuple):
@@ -127,16 +158,16 @@ def load_settings(
     values: dict[str, Any] = {"data": folder / ".flows" / app_id}
     for given in (*_from_project(folder), *_from_environment(environ, folder), *_from_options(options or {}, folder)):
         values[given.name] = _checked(given)
-        if given.name in _TOKENS:  # they stand for the same
-            values.pop(next(name for name in _TOKENS if name != given.name), None)
+        if given.name in _SAME:
+            values.pop(_SAME[given.name], None)
     return Settings(**values)
 
 
 def _refuse_secret(name: str, source: str, why: str) -> None:
-    if name == "web_token":
+    if name in _SECRETS:
         raise UsageError(
-            f"{source}: web_token is a secret, and {why}",
-            fix="set FLOWS_WEB_TOKEN, or name a file that holds it: --web-token-file PATH",
+            f"{source}: {name} is a secret, and {why}",
+            fix=f"set {PREFIX}{name.upper()}, or name a file that holds it: {_SECRETS[name].option}",
         )
 
 
@@ -205,8 +236,8 @@ def _checked(given: Given) -> Any:
     try:
         if given.name in _PATHS:
             return given.base / Path(given.value).expanduser()
-        if given.name == "web_token":
-            return secret_of(given.value, given.source)
+        if given.name in _SECRETS:
+            return _SECRETS[given.name].check(given.value, given.source)
         return msgspec.convert(_prepared(given), _TYPES[given.name], strict=False)
     except (msgspec.ValidationError, DeclarationError, TypeError):
         raise UsageError(
@@ -242,8 +273,13 @@ def _expected(name: str) -> str:
 _TYPES: dict[str, Any] = {
     name: get_type_hints(Settings, include_extras=True)[name] for name in Settings.__struct_fields__
 }
-_PATHS = frozenset({"data", "web_token_file"})
-_TOKENS = ("web_token", "web_token_file")
+_PATHS = frozenset(name for name in _TYPES if name == "data" or name.endswith("_file"))
+_SECRETS = {
+    "web_token": SecretSetting(secret_of, "--web-token-file PATH"),
+    "kafka_password": SecretSetting(password_of, "--set kafka_password_file=PATH"),
+}
+_SAME = {name: f"{name}_file" for name in _SECRETS} | {f"{name}_file": name for name in _SECRETS}
+"""Of two names for the same thing, that which is given later counts."""
 _DURATIONS = frozenset(name for name in _TYPES if "duration" in _expected(name))
 _FLAGS = frozenset(name for name in _TYPES if _expected(name) == "true or false")
 _CHOICES = frozenset(name for name in _TYPES if _expected(name).startswith("one of"))

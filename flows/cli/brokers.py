@@ -22,7 +22,7 @@ async def opened_broker(settings: Settings, *, create: bool = False) -> AsyncIte
     url = settings.broker_url
     if not create and not has_data(settings):
         raise FlowsError(f"there are no data at {url}", fix="run `flows worker`, or name the folder by --data")
-    broker = open_broker(url, lease=settings.lease)
+    broker = open_broker(url, **settings.read_broker_options())
     await broker.start()
     try:
         yield broker

@@ -93,7 +93,7 @@ class Worker:
         """
         # 1
         self._prepare_folder()
-        broker = open_broker(self.settings.broker_url, clock=self.clock, lease=self.settings.lease)
+        broker = open_broker(self.settings.broker_url, clock=self.clock, **self.settings.read_broker_options())
         await broker.start()
         try:
             for spec in topic_specs(self.plan):

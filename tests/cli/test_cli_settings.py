@@ -146,3 +146,24 @@ def test_a_token_that_no_header_carries_is_refused_and_not_repeated(tmp_path: Pa
     assert not text.strip() or text not in str(told.value)
     with pytest.raises(UsageError, match=f"{tmp_path}/token: the secret"):
         load(tmp_path, {"web_token_file": "token"}).read_web_token()
+
+
+def test_the_password_of_a_cluster_is_as_secret_as_a_token(tmp_path: Path) -> None:
+    (tmp_path / "password").write_text(" pass wörd \n")
+
+    assert load(tmp_path, FLOWS_KAFKA_PASSWORD="pass wörd").read_broker_options()["kafka_password"] == "pass wörd"
+    named = load(tmp_path, {"kafka_password_file": "password"}, FLOWS_KAFKA_PASSWORD="old")
+    assert named.read_broker_options()["kafka_password"] == " pass wörd "
+    assert "wörd" not in repr(load(tmp_path, FLOWS_KAFKA_PASSWORD="pass wörd"))
+    with pytest.raises(UsageError, match=r"set FLOWS_KAFKA_PASSWORD, or .*: --set kafka_password_file=PATH") as told:
+        load(tmp_path, {"kafka_password": "geheim"})
+    assert "geheim" not in str(told.value)
+
+
+def test_files_of_a_cluster_start_from_where_they_were_written(tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text('[tool.flows]\nkafka_ca_file = "ca.pem"\nkafka_sasl_mechanism = "PLAIN"\n')
+
+    options = load(tmp_path).read_broker_options()
+
+    assert options["kafka_ca_file"] == tmp_path / "ca.pem"
+    assert options["kafka_sasl_mechanism"] == "plain"
