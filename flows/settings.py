@@ -57,6 +57,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """What a worker can be told; times in seconds, sizes in bytes.
 
     `broker` is "embedded" (in the data folder) or a URL. `web_port` 0 takes any free port, -1 serves no page.
+    `web_advertised_host` is how other workers reach it, where that is not `web_host`.
     `drain` stops the worker once the inputs are processed to their end. `speed` replays sources at this multiple of
     the pace of their event times (None: as fast as the engine takes them). A worker commits after `commit_interval`
     or `commit_records`, fetches up to `fetch_records` of a partition, and works on `chunk_records` at a time.
@@ -72,6 +73,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     web_port: Port = 6066
     web_token: Hidden = None
     web_token_file: Annotated[Path | None, msgspec.Meta(description="a file that holds the token")] = None
+    web_advertised_host: Annotated[str | None, _TEXT, msgspec.Meta(description="a host name or an address")] = None
     drain: Flag = False
     guarantee: Annotated[Guarantee, _one_of(Guarantee)] = "exactly_once"
     speed: Annotated[Positive | None, msgspec.Meta(description="a number above 0")] = None

@@ -128,7 +128,10 @@ class Worker:
             # 2
             if self.settings.web_port >= 0:
                 host, port = self.settings.web_host, self.settings.web_port
-                web = WebServer(cluster.tables, board, query, host, port, token=token, group=cluster)
+                known_as = self.settings.web_advertised_host
+                web = WebServer(
+                    cluster.tables, board, query, host, port, token=token, group=cluster, advertised=known_as
+                )
                 self.address = await web.start()
                 log.info("the live page is at %s", self.address)
             # 3

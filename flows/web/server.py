@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
+import socket
+from ipaddress import ip_address
 
 from aiohttp import web
 
@@ -36,17 +38,22 @@ class WebServer:
         token: str | None = None,
         limits: Limits | None = None,
         group: Group | None = None,
+        advertised: str | None = None,
     ) -> None:
         check_binding(host, token)
         # `localhost` may name two addresses, which would get two different free ports.
         self._host = "127.0.0.1" if host == "localhost" else host
         self._port = port
         self._token = token
+        self._advertised = advertised
         self._context = Context(tables, status, query, limits or Limits(), group)
         self._runner: web.AppRunner | None = None
 
     async def start(self) -> str:
-        """Listen and return the address, as `http://127.0.0.1:6066`; raises `FlowsError` where that cannot be."""
+        """Listen and return the address, as `http://127.0.0.1:6066`; raises `FlowsError` where that cannot be.
+
+        It names `advertised`, where given, else the host it listens on; this machine's name where that is any.
+        """
         runner = web.AppRunner(
             self._application(), access_log=None, handler_cancellation=True, shutdown_timeout=_GOODBYE
         )
@@ -57,7 +64,9 @@ class WebServer:
             await runner.cleanup()
             raise self._unusable(error) from error
         self._runner = runner
-        host, port = runner.addresses[0][:2]
+        bound, port = runner.addresses[0][:2]
+        # "All addresses" is no address to go to, least of all from another machine.
+        host = self._advertised or (socket.gethostname() if ip_address(bound).is_unspecified else bound)
         return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
     async def stop(self) -> None:

@@ -16,9 +16,8 @@ QUESTION = {"sql": "SELECT 1"}
 
 @pytest.fixture
 async def guarded(site: Site) -> AsyncIterator[ClientSession]:
-    server = site.server(host="0.0.0.0", token=TOKEN)
-    address = await server.start()
-    async with ClientSession(address.replace("0.0.0.0", "127.0.0.1")) as session:
+    server = site.server(host="0.0.0.0", token=TOKEN, advertised="127.0.0.1")
+    async with ClientSession(await server.start()) as session:
         yield session
     await server.stop()
 

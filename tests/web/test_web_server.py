@@ -56,6 +56,24 @@ async def test_the_port_is_free_again_after_stop(site: Site) -> None:
     await again.stop()
 
 
+@pytest.mark.parametrize(
+    ("host", "advertised", "known_as"),
+    [
+        ("127.0.0.1", None, "127.0.0.1"),
+        ("0.0.0.0", None, socket.gethostname()),
+        ("0.0.0.0", "worker-1.example.org", "worker-1.example.org"),
+        ("127.0.0.1", "::1", "[::1]"),
+    ],
+)
+async def test_its_address_is_one_that_others_can_go_to(
+    site: Site, host: str, advertised: str | None, known_as: str
+) -> None:
+    server = site.server(host=host, token="a token", advertised=advertised)
+    address = await server.start()
+    await server.stop()
+    assert re.fullmatch(rf"http://{re.escape(known_as)}:\d+", address)
+
+
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "", "10.0.0.7", "example.org"])
 def test_an_open_address_without_a_token_is_refused(site: Site, host: str) -> None:
     with pytest.raises(UsageError, match=r"bind to 127\.0\.0\.1, or give a token: FLOWS_WEB_TOKEN"):
