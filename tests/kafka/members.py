@@ -1,6 +1,7 @@
 """Members of groups for tests: one in this process that follows its membership, and one in a process of its own.
 
-`python -m tests.kafka.members URL LEASE GROUP MEMBER STATIC PLAN TASK…` says what it is assigned, a line of JSON each.
+`python -m tests.kafka.members URL LEASE GROUP MEMBER STATIC TOPIC TASK…` says what it is assigned, a line of JSON each.
+With a topic, it appends to that too, outside of transactions, for as long as it may.
 """
 
 from __future__ import annotations
@@ -12,9 +13,10 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from itertools import count
 from typing import Any, Self
 
-from flows.brokers.base import Membership
+from flows.brokers.base import Membership, Outgoing, TopicPartition
 from flows.brokers.kafka.broker import KafkaBroker
 from flows.brokers.registry import open_broker
 from flows.errors import BrokerError
@@ -106,8 +108,10 @@ class Remote:
         self._process = process
 
     @classmethod
-    async def start(cls, url: str, lease: float, group: str, member: str, *, static: bool = False) -> Remote:
-        arguments = [url, str(lease), group, member, "static" if static else "", "", *TASKS]
+    async def start(
+        cls, url: str, lease: float, group: str, member: str, *, static: bool = False, appending: str = ""
+    ) -> Remote:
+        arguments = [url, str(lease), group, member, "static" if static else "", appending, *TASKS]
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "tests.kafka.members", *arguments, stdout=asyncio.subprocess.PIPE
         )
@@ -136,11 +140,12 @@ def holds(count: int) -> Callable[[Mapping[str, Any]], bool]:
     return lambda said: len(said.get("tasks", ())) == count
 
 
-async def main(url: str, lease: str, group: str, member: str, static: str, plan: str, *tasks: str) -> None:
+async def main(url: str, lease: str, group: str, member: str, static: str, topic: str, *tasks: str) -> None:
     """Be a member until killed, or until the place is lost."""
     async with handles(url, float(lease)) as opened:
         broker = await opened.open(kafka_instance_id=member if static else None)
-        membership = await broker.join(group, member, dict.fromkeys(tasks, ()), plan=plan)
+        membership = await broker.join(group, member, dict.fromkeys(tasks, ()))
+        appending = asyncio.create_task(append(broker, topic)) if topic else None
         held: Held = frozenset()
         try:
             while True:
@@ -150,7 +155,19 @@ async def main(url: str, lease: str, group: str, member: str, static: str, plan:
                 say(tasks=sorted(held), generation=membership.generation)
         except BrokerError as error:
             listed = [m.id for m in await membership.members()]
-            say(error=type(error).__name__, text=str(error), members=listed)
+            refused = "" if appending is None else type(await appending).__name__
+            say(error=type(error).__name__, text=str(error), members=listed, refused=refused)
+
+
+async def append(broker: KafkaBroker, topic: str) -> BrokerError:
+    """Append numbers, one at a time, until the broker refuses."""
+    appender = await broker.appender(f"{topic}-appender")
+    try:
+        for number in count():
+            await appender.send({TopicPartition(topic, 0): Outgoing([b"k"], [b"%d" % number], [0])})
+    except BrokerError as error:
+        return error
+    raise AssertionError("unreachable")
 
 
 def say(**line: Any) -> None:

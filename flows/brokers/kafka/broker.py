@@ -33,6 +33,7 @@ from flows.brokers.kafka.producer import KafkaProducer
 from flows.brokers.kafka.publisher import Publisher
 from flows.brokers.kafka.reader import KafkaReader
 from flows.brokers.kafka.retry import persist
+from flows.brokers.kafka.sender import Permit
 from flows.brokers.kafka.topics import Topics
 from flows.clock import Clock, SystemClock
 from flows.errors import BrokerError
@@ -159,7 +160,8 @@ class KafkaBroker:
     async def appender(self, transactional_id: str) -> Appender:
         """Take over a transactional id as `producer` does, to write without transactions: at least once."""
         producer = await self._take_over(transactional_id)
-        appender = KafkaAppender(self._limits, self._lines(), producer)
+        # Kafka takes records from anybody: a process that was stopped for longer than its lease has to ask by itself.
+        appender = KafkaAppender(self._limits, self._lines(self._groups.confirm), producer)
         self._held.append(appender)
         return appender
 
@@ -210,8 +212,8 @@ class KafkaBroker:
     async def _take_over_own(self) -> KafkaProducer:
         return await self._take_over(f"{self._name}-produce")
 
-    def _lines(self) -> Lines:
-        return Lines(self._cluster, self._limits, ("lines", next(self._lanes)))
+    def _lines(self, permit: Permit | None = None) -> Lines:
+        return Lines(self._cluster, self._limits, ("lines", next(self._lanes)), permit)
 
     def _committed(self, ends: Mapping[TopicPartition, int]) -> None:
         self._unseen.update(ends)

@@ -14,7 +14,7 @@ from flows.brokers.kafka.faults import check
 from flows.brokers.kafka.limits import Limits
 from flows.brokers.kafka.protocol import InitProducerIdRequest
 from flows.brokers.kafka.retry import Tries, persist
-from flows.brokers.kafka.sender import Sender
+from flows.brokers.kafka.sender import Permit, Sender
 from flows.errors import BrokerError, BrokerUnavailable, OutcomeUnknown
 
 _NO_TIMEOUT = 2**31 - 1
@@ -28,8 +28,8 @@ class _Waiting(NamedTuple):
 class Lines:
     """The lines of one writer. What waits while a request is under way leaves in the next, together."""
 
-    def __init__(self, cluster: Cluster, limits: Limits, lane: Hashable) -> None:
-        self._cluster, self._limits, self._lane = cluster, limits, lane
+    def __init__(self, cluster: Cluster, limits: Limits, lane: Hashable, permit: Permit | None = None) -> None:
+        self._cluster, self._limits, self._lane, self._permit = cluster, limits, lane, permit
         self._lines: dict[TopicPartition, _Line] = {}
 
     async def append(self, outputs: Mapping[TopicPartition, Outgoing]) -> dict[TopicPartition, int]:
@@ -53,16 +53,17 @@ class Lines:
     def _line(self, tp: TopicPartition) -> _Line:
         line = self._lines.get(tp)
         if line is None:
-            line = self._lines[tp] = _Line(tp, self._cluster, self._limits, self._lane)
+            line = self._lines[tp] = _Line(
+                tp, self._limits, Sender(self._cluster, self._lane, None, self._permit), self._cluster
+            )
         return line
 
 
 class _Line:
     """The records of one partition; its batches are numbered, so that one sent twice is stored once."""
 
-    def __init__(self, tp: TopicPartition, cluster: Cluster, limits: Limits, lane: Hashable) -> None:
-        self._tp, self._cluster, self._limits = tp, cluster, limits
-        self._sender = Sender(cluster, lane, None)
+    def __init__(self, tp: TopicPartition, limits: Limits, sender: Sender, cluster: Cluster) -> None:
+        self._tp, self._limits, self._sender, self._cluster = tp, limits, sender, cluster
         self._numbering: Numbering | None = None
         self._waiting: deque[_Waiting] = deque()
         self._sending: asyncio.Task[None] | None = None

@@ -59,6 +59,7 @@ class KafkaMembership:
         self._ran = ""
         self._round_wanted = True
         self._error: BrokerError | None = None
+        self._left = False
         self._changed, self._wake, self._news = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._asking: list[asyncio.Future[None]] = []
         self._jobs: list[asyncio.Task[None]] = []
@@ -136,22 +137,24 @@ class KafkaMembership:
         own = [] if self._error else [self._entry()]
         return [e.as_member() for e in sorted(others + own, key=lambda e: (e.since, e.id))]
 
+    async def confirm(self) -> None:
+        """Return when the place is this member's by its clock, asking the coordinator if its lease may have run out."""
+        if self.seat.lapsed:
+            await self._confirm()
+        if not self._left:
+            self._check()
+
     async def leave(self) -> None:
         """Hand everything back and leave the group; does nothing the second time.
 
         A static member is only gone: its tasks wait for it until its lease runs out.
         """
+        self._left = True
         if self._error is None:
             self._fail(BrokerError("this member has left the group", fix="join again"))
             await self._stop()
-            await self._give_up(self.seat.id)
+            await self._give_up()
         await self._stop()
-
-    async def abandon(self) -> None:
-        """Give back a place that nobody waits for any more, taken or about to be."""
-        self._fail(BrokerError("this member gave up joining the group", fix="join again"))
-        await self._stop()
-        await self._give_up(self.seat.id)
 
     # The group
 
@@ -325,7 +328,7 @@ class KafkaMembership:
         await asyncio.gather(*self._jobs, return_exceptions=True)
         self._jobs = []
 
-    async def _give_up(self, seat: str) -> None:
+    async def _give_up(self) -> None:
         try:
             if not self._static:
                 await self.seat.leave()

@@ -56,7 +56,7 @@ class KafkaGroups:
             await membership.start()
         except BaseException:
             # It may have a place already, and nobody would ever leave.
-            ending = asyncio.create_task(membership.abandon())
+            ending = asyncio.create_task(membership.leave())
             self._ending.add(ending)
             ending.add_done_callback(self._ending.discard)
             raise
@@ -71,9 +71,13 @@ class KafkaGroups:
         finally:
             await members.close()
 
-    def membership(self, group: str) -> KafkaMembership | None:
-        """Return this process's membership in a group: offsets are committed in its generation."""
-        return self._joined.get(group)
+    async def confirm(self) -> None:
+        """Return when all places of this process are its own by its clock, asking the coordinator if need be.
+
+        Raises `Fenced` when one was lost, `BrokerUnavailable` when the coordinator does not tell.
+        """
+        for membership in list(self._joined.values()):
+            await membership.confirm()
 
     async def close(self) -> None:
         """Leave all groups."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from typing import Any
 
 from aiokafka.protocol.produce import ProduceRequest
@@ -24,11 +24,18 @@ _MAYBE_STORED = frozenset({Code.REQUEST_TIMED_OUT, Code.NOT_ENOUGH_REPLICAS_AFTE
 Stored = tuple[TopicPartition, int, int]  # with an error code and the offset of the first record
 
 
+Permit = Callable[[], Awaitable[None]]
+"""What a sender waits for before each request; it raises where nothing may be sent any more."""
+
+
 class Sender:
     """Send for one producer, on connections of its own."""
 
-    def __init__(self, cluster: Cluster, lane: Hashable, transactional_id: str | None) -> None:
+    def __init__(
+        self, cluster: Cluster, lane: Hashable, transactional_id: str | None, permit: Permit | None = None
+    ) -> None:
         self._cluster, self._lane, self._transactional_id = cluster, lane, transactional_id
+        self._permit = permit
         self.doubtful = False
         """Whether some batch may have been stored without an answer, since this was last set to False."""
 
@@ -78,6 +85,8 @@ class Sender:
         self, node: int, batches: Mapping[TopicPartition, Sealed]
     ) -> list[tuple[TopicPartition, int, int]]:
         topics = by_topic({tp: batch.data for tp, batch in batches.items()})
+        if self._permit is not None:
+            await self._permit()
         request = ProduceRequest(self._transactional_id, _ALL_IN_SYNC, _TIMEOUT_MS, topics)
         response: Any = await self._cluster.send(node, request, self._lane)
         return [
