@@ -21,6 +21,7 @@ import polars as pl
 from dsl.errors import nearest
 from flows.query.base import Missing, Tables
 from flows.query.statement import QueryError, first_line, read_statement
+from flows.query.wide import as_arrow, without_decimals
 
 _CONFIG = {
     "python_enable_replacements": "false",
@@ -102,7 +103,7 @@ def _run(
 ) -> Result:
     try:
         for name, frame in frames.items():
-            connection.register(name, frame.to_arrow())
+            connection.register(name, as_arrow(frame))
         cursor = connection.execute(sql)
         kinds = [(str(d[0]), str(d[1])) for d in cursor.description or ()]
         zoned = [kind == _ZONED for _, kind in kinds]
@@ -112,6 +113,8 @@ def _run(
     except duckdb.Error as error:
         raise QueryError(_explained(error, frames)) from None
     kept = rows if max_rows is None else rows[:max_rows]
+    if any("DECIMAL" in kind for _, kind in kinds):
+        kept = [tuple(map(without_decimals, row)) for row in kept]
     return Result([name for name, _ in kinds], [_with_zones(r, zoned) for r in kept], len(kept) < len(rows))
 
 
