@@ -1,6 +1,23 @@
 """The language: what a person writes in a flow module. It only builds a plan and never imports `flows`."""
 
-from dsl.aggregate import approx_distinct, count, first, last, max, mean, min, quantile, sum
+from dsl.aggregate import (
+    approx_distinct,
+    arg_max,
+    arg_min,
+    collect,
+    count,
+    first,
+    histogram,
+    last,
+    max,
+    mean,
+    min,
+    quantile,
+    std,
+    sum,
+    top_k,
+    var,
+)
 from dsl.app import App
 from dsl.errors import DeclarationError
 from dsl.expr import Expr, col, lit, when
@@ -21,9 +38,13 @@ __all__ = [
     "Topic",
     "Window",
     "approx_distinct",
+    "arg_max",
+    "arg_min",
     "col",
+    "collect",
     "count",
     "first",
+    "histogram",
     "hopping",
     "last",
     "lit",
@@ -31,7 +52,10 @@ __all__ = [
     "mean",
     "min",
     "quantile",
+    "std",
     "sum",
+    "top_k",
     "tumbling",
+    "var",
     "when",
 ]

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import pairwise
+from math import isfinite
+
 import msgspec
 
 from dsl.errors import DeclarationError
@@ -11,7 +15,10 @@ from dsl.plan.functions import type_of
 from dsl.plan.nodes import AggregateCall
 from dsl.plan.types import DataType, Kind, Schema
 
-_INT, _FLOAT = DataType(Kind.INT), DataType(Kind.FLOAT)
+_INT, _FLOAT, _LIST = DataType(Kind.INT), DataType(Kind.FLOAT), DataType(Kind.OTHER)
+_OF_NUMBERS = ("sum", "mean", "quantile", "var", "std", "histogram")
+_RESULTS = {"approx_distinct": _INT, "collect": _LIST, "top_k": _LIST, "histogram": _LIST}
+MOST_COLLECTED, MOST_COUNTED, MOST_BOUNDS = 1000, 10_000, 1000
 
 
 class Aggregate(msgspec.Struct, frozen=True):
@@ -19,39 +26,53 @@ class Aggregate(msgspec.Struct, frozen=True):
 
     function: str
     argument: ExprNode | None = None
+    by: ExprNode | None = None
     options: tuple[tuple[str, float], ...] = ()
+    bounds: tuple[float, ...] = ()
 
     def bind(self, name: str, schema: Schema) -> AggregateCall:
         """Check the argument against the stream's columns; raises `DeclarationError`."""
-        given = None if self.argument is None else type_of(self.argument, schema)
+        given, compared = self._type(name, "argument", schema), self._type(name, "by", schema)
         return AggregateCall(
             name=name,
             function=self.function,
             argument=self.argument,
             argument_type=given,
+            by=self.by,
+            by_type=compared,
             options=self.options,
-            result=self._result(name, given),
+            bounds=self.bounds,
+            result=self._result(given, compared),
         )
 
-    def _result(self, name: str, given: DataType | None) -> DataType:
+    def _type(self, name: str, role: str, schema: Schema) -> DataType | None:
+        expr: ExprNode | None = getattr(self, role)
+        if expr is None:
+            return None
+        found = type_of(expr, schema)
+        numeric = self.function in _OF_NUMBERS
+        counts_any = self.function == "count"
+        if not counts_any and ((numeric and not found.kind.is_number) or not found.kind.is_ordered):
+            wanted = "numbers" if numeric else "values that can be compared"
+            text = render(expr) if role == "argument" else f"{role}={render(expr)}"
+            raise DeclarationError(
+                f"{name}={self.function}({text}) needs {wanted}, but {render(expr)} is {found.told}."
+            )
+        return found
+
+    def _result(self, given: DataType | None, compared: DataType | None) -> DataType:
         if self.function == "count":
             return _INT
         assert given is not None
-        numeric = self.function in ("sum", "mean", "quantile")
-        if (numeric and not given.kind.is_number) or not given.kind.is_ordered:
-            wanted = "numbers" if numeric else "values that can be compared"
-            assert self.argument is not None
-            raise DeclarationError(
-                f"{name}={self.function}({render(self.argument)}) needs {wanted}, "
-                f"but {render(self.argument)} is {given.told}."
-            )
-        if self.function == "approx_distinct":
-            return _INT
+        if self.function in _RESULTS:
+            return _RESULTS[self.function]
         if self.function == "sum":
             return DataType(given.kind)
         if self.function in ("mean", "quantile"):
             return _FLOAT.as_nullable(given.nullable)
-        return given
+        if self.function in ("var", "std"):
+            return _FLOAT.as_nullable()
+        return given.as_nullable(given.nullable or compared.nullable) if compared is not None else given
 
 
 def _argument(what: Expr | str) -> ExprNode:
@@ -101,9 +122,7 @@ def quantile(what: Expr | str, q: float, *, error: float = 0.01) -> Aggregate:
     """
     if not 0 <= q <= 1:
         raise DeclarationError(f"quantile(q={q!r}): q must be between 0 and 1, such as 0.95.")
-    if not 0.0001 <= error <= 0.5:
-        raise DeclarationError(f"quantile(error={error!r}): the relative error must be between 0.0001 and 0.5.")
-    return Aggregate("quantile", _argument(what), (("error", float(error)), ("q", float(q))))
+    return Aggregate("quantile", _argument(what), options=(("error", _error("quantile", error)), ("q", float(q))))
 
 
 def approx_distinct(what: Expr | str, *, precision: int = 12) -> Aggregate:
@@ -113,4 +132,86 @@ def approx_distinct(what: Expr | str, *, precision: int = 12) -> Aggregate:
     """
     if not 4 <= precision <= 18:
         raise DeclarationError(f"approx_distinct(precision={precision!r}): expected 4 to 18.")
-    return Aggregate("approx_distinct", _argument(what), (("precision", float(precision)),))
+    return Aggregate("approx_distinct", _argument(what), options=(("precision", float(precision)),))
+
+
+def var(what: Expr | str, *, ddof: int = 1) -> Aggregate:
+    """Compute the variance of numbers: of a sample, or with `ddof=0` of all there is.
+
+    Within 1e-12 relative of the exact one, however far the mean is from zero and however the input is cut. Null where
+    there are no more than `ddof` numbers; NaN where one of them is not finite.
+    """
+    return Aggregate("var", _argument(what), options=_ddof("var", ddof))
+
+
+def std(what: Expr | str, *, ddof: int = 1) -> Aggregate:
+    """Compute the standard deviation: the square root of `var`."""
+    return Aggregate("std", _argument(what), options=_ddof("std", ddof))
+
+
+def arg_min(what: Expr | str, by: Expr | str) -> Aggregate:
+    """Keep the value (null too) of `what` in the record with the smallest `by`.
+
+    Of several it is the earliest by event time, then partition, then offset. Records without `by` are left out.
+    """
+    return Aggregate("arg_min", _argument(what), by=_argument(by))
+
+
+def arg_max(what: Expr | str, by: Expr | str) -> Aggregate:
+    """Keep the value (null too) of `what` in the record with the largest `by`; else as `arg_min`."""
+    return Aggregate("arg_max", _argument(what), by=_argument(by))
+
+
+def collect(what: Expr | str, limit: int = 100, *, latest: bool = False) -> Aggregate:
+    """Keep a list of values, ordered by event time, then partition, then offset: the first `limit`, or the last.
+
+    `limit` is at most 1000, since the list is kept in the row and written whenever the row changes.
+    """
+    if not isinstance(limit, int) or not 1 <= limit <= MOST_COLLECTED:
+        raise DeclarationError(f"collect(limit={limit!r}): expected 1 to {MOST_COLLECTED}.")
+    options = (("latest", 1.0), ("limit", float(limit))) if latest else (("limit", float(limit)),)
+    return Aggregate("collect", _argument(what), options=options)
+
+
+def top_k(what: Expr | str, k: int = 10, *, capacity: int = 1000) -> Aggregate:
+    """List the k most frequent values, each with `value`, `count` and `error`; of equals the smaller comes first.
+
+    Exact, with an error of 0, in groups of up to `capacity` different values. In larger ones a count may be too low by
+    up to `error`, which is at most (records of the group) / (capacity + 1), and is never too high; a value that came
+    more often than that is not missed. There, and only there, the counts depend on how the input was cut
+    (Misra and Gries, 1982; Agarwal et al.: Mergeable summaries, 2012).
+    """
+    if not isinstance(capacity, int) or not 1 <= capacity <= MOST_COUNTED:
+        raise DeclarationError(f"top_k(capacity={capacity!r}): expected 1 to {MOST_COUNTED}.")
+    if not isinstance(k, int) or not 1 <= k <= capacity:
+        raise DeclarationError(f"top_k(k={k!r}): expected 1 to the capacity of {capacity}.")
+    return Aggregate("top_k", _argument(what), options=(("capacity", float(capacity)), ("k", float(k))))
+
+
+def histogram(what: Expr | str, bounds: Sequence[float] | None = None, *, error: float = 0.01) -> Aggregate:
+    """Count numbers by size: a list of buckets, each with `low`, `high` and `count`.
+
+    With `bounds` a bucket is `[low, high)`, there is one below the first bound (its `low` is null) and one from the
+    last on. Without, buckets are those of `quantile`'s DDSketch, at most 2 · `error` wide relative to their size,
+    and the empty ones are left out. Exact counts in both.
+    """
+    if bounds is None:
+        return Aggregate("histogram", _argument(what), options=(("error", _error("histogram", error)),))
+    found = tuple(bounds)
+    if not 1 <= len(found) <= MOST_BOUNDS or not all(isinstance(b, int | float) and isfinite(b) for b in found):
+        raise DeclarationError(f"histogram(bounds={bounds!r}): expected 1 to {MOST_BOUNDS} finite numbers.")
+    if any(low >= high for low, high in pairwise(found)):
+        raise DeclarationError(f"histogram(bounds={bounds!r}): bounds must ascend.")
+    return Aggregate("histogram", _argument(what), bounds=tuple(map(float, found)))
+
+
+def _ddof(function: str, ddof: int) -> tuple[tuple[str, float], ...]:
+    if ddof not in (0, 1):
+        raise DeclarationError(f"{function}(ddof={ddof!r}): expected 1 (of a sample) or 0 (of all there is).")
+    return (("ddof", float(ddof)),)
+
+
+def _error(function: str, error: float) -> float:
+    if not 0.0001 <= error <= 0.5:
+        raise DeclarationError(f"{function}(error={error!r}): the relative error must be between 0.0001 and 0.5.")
+    return float(error)

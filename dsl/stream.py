@@ -226,7 +226,7 @@ class Aggregated:
 
     def _repartition(self, table: str, schema: Schema) -> str:
         grouped, app = self._grouped, self._grouped.stream.app
-        used = {*grouped.keys}.union(*(columns_of(c.argument) for c in self._calls if c.argument is not None))
+        used = {*grouped.keys}.union(*(columns_of(expr) for call in self._calls for expr in call.arguments))
         step = app._new_step(f"{table}.group_by")
         app._add(
             RepartitionNode(

@@ -21,7 +21,7 @@ from dsl.window import AnyWindow, FixedWindow
 ENCODING = 1
 """The version of the stored form of rows and keys; raised when older bytes would be misread."""
 
-_NOT_STORED = {("quantile", "q")}
+_NOT_STORED = {("quantile", "q"), ("var", "ddof"), ("std", "ddof"), ("top_k", "k")}
 
 
 class StoredAggregate(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,11 +31,17 @@ class StoredAggregate(msgspec.Struct, frozen=True, kw_only=True):
     function: str
     argument: str = ""
     kind: str = ""
+    by: str = ""
+    by_kind: str = ""
     options: tuple[tuple[str, float], ...] = ()
+    bounds: tuple[float, ...] = ()
 
     def __str__(self) -> str:
         parts = [f"{self.argument}: {self.kind}"] if self.argument else []
-        return f"{self.function}({', '.join([*parts, *(f'{n}={v:g}' for n, v in self.options)])})"
+        parts += [f"by={self.by}: {self.by_kind}"] if self.by else []
+        parts += [f"{n}={v:g}" for n, v in self.options]
+        parts += [f"bounds=[{', '.join(f'{b:g}' for b in self.bounds)}]"] if self.bounds else []
+        return f"{self.function}({', '.join(parts)})"
 
 
 class Descriptor(msgspec.Struct, frozen=True, kw_only=True):
@@ -123,7 +129,10 @@ def _stored(call: AggregateCall) -> StoredAggregate:
         function=call.function,
         argument="" if call.argument is None else render(call.argument),
         kind="" if call.argument_type is None else call.argument_type.kind.value,
+        by="" if call.by is None else render(call.by),
+        by_kind="" if call.by_type is None else call.by_type.kind.value,
         options=tuple((n, v) for n, v in call.options if (call.function, n) not in _NOT_STORED),
+        bounds=call.bounds,
     )
 
 

@@ -67,14 +67,25 @@ class RepartitionNode(msgspec.Struct, frozen=True, kw_only=True, tag="repartitio
 
 
 class AggregateCall(msgspec.Struct, frozen=True, kw_only=True):
-    """One aggregate of a table: function, argument (None for `count()`), options and result type."""
+    """One aggregate of a table: function, argument (None for `count()`), options and result type.
+
+    `by` is what `arg_min` and `arg_max` compare, `bounds` are those between the buckets of a histogram.
+    """
 
     name: str
     function: str
     argument: ExprNode | None = None
     argument_type: DataType | None = None
+    by: ExprNode | None = None
+    by_type: DataType | None = None
     options: tuple[tuple[str, float], ...] = ()
+    bounds: tuple[float, ...] = ()
     result: DataType
+
+    @property
+    def arguments(self) -> tuple[ExprNode, ...]:
+        """The expressions that it reads of a record."""
+        return tuple(expr for expr in (self.argument, self.by) if expr is not None)
 
 
 class AggregateNode(msgspec.Struct, frozen=True, kw_only=True, tag="aggregate"):

@@ -51,8 +51,11 @@ def words(node: Node) -> str:
 
 def call_words(call: AggregateCall) -> str:
     """Print an aggregate as it was declared: `p95 = quantile(delay, error=0.01, q=0.95)`."""
-    argument = [] if call.argument is None else [render(call.argument)]
-    return f"{call.name} = {call.function}({', '.join([*argument, *(f'{n}={v:g}' for n, v in call.options)])})"
+    parts = [] if call.argument is None else [render(call.argument)]
+    parts += [] if call.by is None else [f"by={render(call.by)}"]
+    parts += [f"{n}={v:g}" for n, v in call.options]
+    parts += [f"bounds=[{', '.join(f'{b:g}' for b in call.bounds)}]"] if call.bounds else []
+    return f"{call.name} = {call.function}({', '.join(parts)})"
 
 
 def _topic(node: TopicNode) -> str:

@@ -33,7 +33,7 @@ def _read_by(plan: Plan, node: Node) -> set[str]:
     if isinstance(node, RepartitionNode):
         return set(node.schema.names)
     if isinstance(node, AggregateNode):
-        arguments = (c for call in node.aggregates if call.argument is not None for c in columns_of(call.argument))
+        arguments = (c for call in node.aggregates for expr in call.arguments for c in columns_of(expr))
         return {*node.keys, *arguments}
     if isinstance(node, MapNode | AgentNode | SinkNode):
         return set() if has_original_rows(plan, node.input) else set(schema_of_step(plan, node.input).names)

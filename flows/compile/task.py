@@ -33,7 +33,7 @@ from flows.compile.expressions import compile_expr, frame_schema
 from flows.compile.names import dead_letters, late_topic
 from flows.compile.pipeline import Branch, Pipeline
 from flows.compile.tables import TableDecoder
-from flows.compile.texts import kept_texts, longest_text
+from flows.compile.texts import kept_texts
 from flows.decode.message_keys import KeyClaim, encode_message_key
 from flows.decode.times import EventTimes
 from flows.decode.values import ValueDecoder
@@ -184,11 +184,9 @@ class TaskCompiler:
         )
         self.branch.writers.append(writer)
         # Refused here rather than behind the internal topic, where the record they came from is out of reach.
-        texts, longest = [], self.context.max_record_bytes
-        for table in (c for c in self.plan.consumers(node.id) if isinstance(c, AggregateNode)):
-            texts = kept_texts(table, node.schema)
-            longest = longest_text(table, longest)
-        return group_step(node.id, node.keys, windowed, self.dead, writer.process, texts, longest)
+        tables = (c for c in self.plan.consumers(node.id) if isinstance(c, AggregateNode))
+        texts = [text for table in tables for text in kept_texts(table, node.schema, self.context.max_record_bytes)]
+        return group_step(node.id, node.keys, windowed, self.dead, writer.process, texts)
 
     @lower.register
     def _aggregate(self, node: AggregateNode) -> FrameStep:
@@ -209,7 +207,7 @@ class TaskCompiler:
             node.table,
             node.keys,
             node.window,
-            [compile_expr(c.argument, schema).alias(n) for n, c in accumulators.inputs if c.argument is not None],
+            [compile_expr(expr, schema).alias(name) for name, expr in accumulators.inputs],
             accumulators=accumulators,
             encoder=_codec(schema, node.keys, windowed=node.window is not None),
             state=self.context.state,
@@ -218,8 +216,8 @@ class TaskCompiler:
         )
         self.branch.tables.append(step)
         self._table_sinks(node)
-        texts, longest = kept_texts(node, schema), longest_text(node, self.context.max_record_bytes)
-        return group_step(node.id, node.keys, node.window is not None, self.dead, step.process, texts, longest)
+        texts = kept_texts(node, schema, self.context.max_record_bytes)
+        return group_step(node.id, node.keys, node.window is not None, self.dead, step.process, texts)
 
     def _is_json(self, step: str) -> bool:
         """Tell whether a stream's records came as JSON."""

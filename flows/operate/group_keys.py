@@ -11,15 +11,15 @@ from flows.operate.base import ROW, TIME, Batch, DeadLetters
 MAX_KEY = 32_768
 """The longest text or bytes that a record may be grouped by."""
 
-Text = tuple[str, pl.Expr]
-"""A text that a table keeps, with its name: of the expression `min`, `max`, `first` or `last` is asked of."""
+Text = tuple[str, pl.Expr, int]
+"""A text that a table keeps: its name, its expression, and the most bytes that it may have."""
 
 
 def refuse_unkeyed(
     step: str, frame: pl.DataFrame, batch: Batch, keys: tuple[str, ...], needs_time: bool, dead: DeadLetters
 ) -> pl.DataFrame:
     """Refuse rows that cannot be grouped, and return the rest."""
-    frame = refuse_oversized(step, frame, batch, [(f"key {key!r}", pl.col(key)) for key in keys], MAX_KEY, dead)
+    frame = refuse_oversized(step, frame, batch, [(f"key {key!r}", pl.col(key), MAX_KEY) for key in keys], dead)
     for column in (*keys, TIME) if needs_time else keys:
         if not frame[column].null_count():
             continue
@@ -31,10 +31,10 @@ def refuse_unkeyed(
 
 
 def refuse_oversized(
-    step: str, frame: pl.DataFrame, batch: Batch, texts: Sequence[Text], most: int, dead: DeadLetters
+    step: str, frame: pl.DataFrame, batch: Batch, texts: Sequence[Text], dead: DeadLetters
 ) -> pl.DataFrame:
-    """Refuse rows with a text or bytes of more than `most` bytes, and return the rest."""
-    for name, expr in texts:
+    """Refuse rows with a text or bytes that are too long, and return the rest."""
+    for name, expr, most in texts:
         column = frame.select(expr).to_series()
         if column.dtype not in (pl.String, pl.Binary):
             continue

@@ -120,13 +120,12 @@ def group_step(
     dead: DeadLetters,
     then: FrameStep,
     texts: Sequence[Text] = (),
-    longest: int = 0,
 ) -> FrameStep:
-    """Pass on the rows that can be grouped, with no text longer than `longest` bytes; the others are refused."""
+    """Pass on the rows that can be grouped, with no text longer than it may be; the others are refused."""
 
     def run(frame: pl.DataFrame, batch: Batch) -> None:
         kept = refuse_unkeyed(step, frame, batch, keys, needs_time, dead)
-        kept = refuse_oversized(step, kept, batch, texts, longest, dead)
+        kept = refuse_oversized(step, kept, batch, texts, dead)
         if kept.height:
             then(kept, batch)
 

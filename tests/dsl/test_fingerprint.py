@@ -10,7 +10,24 @@ import pytest
 import flows
 from dsl.plan.fingerprint import Descriptor, describe, differences, plan_hash
 from dsl.plan.graph import Plan
-from flows import approx_distinct, col, count, hopping, max, mean, min, quantile, tumbling
+from flows import (
+    approx_distinct,
+    arg_max,
+    arg_min,
+    col,
+    collect,
+    count,
+    histogram,
+    hopping,
+    max,
+    mean,
+    min,
+    quantile,
+    std,
+    top_k,
+    tumbling,
+    var,
+)
 
 
 class Click(flows.Record):
@@ -92,6 +109,34 @@ def test_stored_rows_survive(change: str) -> None:
     assert compare(COMPATIBLE[change]) == []
 
 
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (var("price"), var("price", ddof=0)),
+        (std("price"), std("price", ddof=0)),
+        (top_k("page", 3), top_k("page", 5)),
+    ],
+)
+def test_how_a_result_is_read_is_not_stored(old: Any, new: Any) -> None:
+    assert compare(plan(table(a=new)), plan(table(a=old))) == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (collect("page", 3), collect("page", 4)),
+        (collect("page"), collect("page", latest=True)),
+        (top_k("page"), top_k("page", capacity=20)),
+        (arg_min("page", by="price"), arg_min("page", by="seconds")),
+        (histogram("price", [1]), histogram("price", [1, 2])),
+        (var("price"), std("price")),
+    ],
+)
+def test_what_is_kept_is_stored(old: Any, new: Any) -> None:
+    (difference,) = compare(plan(table(a=new)), plan(table(a=old)))
+    assert difference.startswith(f"aggregate a was {old.function}(")
+
+
 INCOMPATIBLE: dict[str, tuple[Plan, list[str]]] = {
     "window size": (
         plan(table(window=tumbling("2h"))),
@@ -151,6 +196,14 @@ INCOMPATIBLE: dict[str, tuple[Plan, list[str]]] = {
     "another argument": (
         plan(table(n=count(), p95=quantile(col("seconds") * 1000, 0.95))),
         ["aggregate p95 was quantile(seconds: float, error=0.01), is quantile(seconds * 1000: float, error=0.01)"],
+    ),
+    "what is compared": (
+        plan(table(n=count(), p95=arg_max("page", by="price"))),
+        ["aggregate p95 was quantile(seconds: float, error=0.01), is arg_max(page: str, by=price: int)"],
+    ),
+    "bounds": (
+        plan(table(n=count(), p95=histogram("price", [0, 9.5]))),
+        ["aggregate p95 was quantile(seconds: float, error=0.01), is histogram(price: int, bounds=[0, 9.5])"],
     ),
     "order": (
         plan(table(p95=quantile("seconds", 0.95), n=count())),

@@ -10,7 +10,22 @@ from typing import Any
 from hypothesis import strategies as st
 
 import flows
-from flows import approx_distinct, count, first, last, max, mean, min, quantile, sum
+from flows import (
+    approx_distinct,
+    arg_max,
+    collect,
+    count,
+    first,
+    histogram,
+    last,
+    max,
+    mean,
+    min,
+    quantile,
+    std,
+    sum,
+    top_k,
+)
 from flows.testing import Driver
 from tests.oracle import aggregates as naive
 from tests.oracle.tables import Group, Sent, TableOracle
@@ -39,6 +54,12 @@ AGGREGATES: dict[str, tuple[Any, Callable[..., Any]]] = {
     "first_n": (first("n"), partial(naive.earliest, column="n")),
     "last_text": (last("text"), partial(naive.latest, column="text")),
     "median": (quantile("x", 0.5), partial(naive.quantile, column="x", q=0.5)),
+    "std_x": (std("x"), partial(naive.deviation, column="x")),
+    "text_at_max": (arg_max("text", by="x"), partial(naive.at_largest, column="text", by="x")),
+    "texts_in_order": (collect("text", 3), partial(naive.collected, column="text", limit=3)),
+    "last_two": (collect("n", 2, latest=True), partial(naive.collected, column="n", limit=2, latest=True)),
+    "frequent": (top_k("text", 2), partial(naive.frequent, column="text", k=2)),
+    "sizes": (histogram("n", [-2, 0, 2**62]), partial(naive.histogram, column="n", bounds=[-2, 0, 2**62])),
     "texts": (approx_distinct("text"), partial(naive.distinct, column="text")),
 }
 """Each aggregate beside its naive form."""

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 import flows
-from flows import col, count, last, tumbling
+from flows import arg_min, col, collect, count, last, top_k, tumbling
 from flows.brokers.memory import MemoryBroker
 from flows.errors import FlowsError, RecordTooLarge
 from flows.testing import Driver
@@ -135,6 +135,25 @@ def test_texts_that_grow_past_a_record_are_refused_before_the_commit() -> None:
         assert any(d.step == "both.to" and "a record of 24" in d.reason for d in t.dead_letters())
         t.crash()
         assert [(r["user"], r["a"]) for r in t.table(table).rows()] == [("u", "fine")]
+
+
+def test_texts_in_lists_share_the_room_of_a_row() -> None:
+    app = flows.App("bad")
+    events = app.topic("events", value=Event, key="user", timestamp="at")
+    table = events.group_by("user").agg(all=collect("text", 100), top=top_k("text"), low=arg_min("at", by="text"))
+    texts = table.table("texts")
+    with app.test(now=NOW) as t:
+        t.send(events, Event("u", text="x" * 4000))
+        assert [d.reason for d in t.dead_letters()] == [
+            "all's value for texts has 4000 bytes, more than 3190",
+        ]
+        with t.batch():
+            for place in range(1100):
+                t.send(events, Event("u", text=f"{place:0300}"))
+        (row,) = t.table(texts).rows()
+        assert len(row["all"]) == 100
+        assert row["top"] == []
+        assert row["low"] == Event("u").at
 
 
 def test_what_a_function_returns_is_checked() -> None:

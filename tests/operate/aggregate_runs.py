@@ -49,9 +49,9 @@ def aggregation(**aggregates: Aggregate) -> Aggregation:
 def columns(made: Aggregation) -> dict[str, str]:
     """Return the event column that each argument column holds."""
     names = {}
-    for name, call in made.inputs:
-        assert isinstance(call.argument, Column)
-        names[name] = call.argument.name
+    for name, expr in made.inputs:
+        assert isinstance(expr, Column)
+        names[name] = expr.name
     return names
 
 

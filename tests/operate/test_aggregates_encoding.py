@@ -12,7 +12,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dsl.aggregate import approx_distinct, count, first, last, max, mean, min, quantile, sum
+from dsl.aggregate import (
+    approx_distinct,
+    arg_max,
+    collect,
+    count,
+    first,
+    histogram,
+    last,
+    max,
+    mean,
+    min,
+    quantile,
+    sum,
+    top_k,
+    var,
+)
 from flows.errors import FlowsError
 from flows.operate.aggregates import ENCODING, Aggregation
 from flows.operate.aggregates.codec import Codec
@@ -60,6 +75,14 @@ GOLDEN: dict[str, tuple[Any, str]] = {
     "min of dates": (min("date"), "92d30000000000000005d30000000000003d5a"),
     "first": (first("bool"), "9505050102c3"),
     "quantile": (quantile("float", 0.5), "9305c408000000000000e0bfc400"),
+    "var": (
+        var("float"),
+        "96d30000000000000005d30000000000000001cbbfe0000000000000cb0000000000000000cb0000000000000000cb0000000000000000",
+    ),
+    "arg_max": (arg_max("str", by="float"), "9605050102cbbfe0000000000000a2c3a9"),
+    "collect": (collect("date"), "950591059101910291cd3d5a"),
+    "top_k": (top_k("bytes"), "940591c40100910100"),
+    "histogram": (histogram("int", [0, 5]), "920593000001"),
     "approx_distinct": (approx_distinct("int"), "9305c403828908c400"),
 }
 
@@ -139,7 +162,9 @@ def test_integers_that_a_sum_could_not_hold_are_refused():
 
 def test_an_unknown_aggregate_is_named():
     call = msgspec.structs.replace(aggregation(n=count()).calls[0], function="cuont")
-    with pytest.raises(FlowsError, match=r"aggregate n=cuont\(\) is unknown; use one of approx_distinct, count"):
+    with pytest.raises(
+        FlowsError, match=r"aggregate n=cuont\(\) is unknown; use one of approx_distinct, arg_max, arg_min, c"
+    ):
         Aggregation([call])
 
 

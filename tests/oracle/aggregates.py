@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Sequence
 from fractions import Fraction
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 
@@ -85,6 +87,54 @@ def distinct(events: Sequence[Event], column: str) -> int:
     return len(set(present(events, column)))
 
 
+def variance(events: Sequence[Event], column: str, ddof: int = 1) -> float | None:
+    """Compute exactly, rounding once; NaN where a value is not finite."""
+    values = present(events, column)
+    if len(values) <= ddof:
+        return None
+    if not all(math.isfinite(v) for v in values):
+        return math.nan
+    middle = Fraction(sum(map(Fraction, values))) / len(values)
+    return float(sum((Fraction(v) - middle) ** 2 for v in values) / (len(values) - ddof))
+
+
+def deviation(events: Sequence[Event], column: str, ddof: int = 1) -> float | None:
+    square = variance(events, column, ddof)
+    return None if square is None else math.sqrt(square)
+
+
+def at_smallest(events: Sequence[Event], column: str, by: str) -> Any:
+    """Take the value in the first of the records whose `by` is smallest."""
+    least = smallest(events, by)
+    return None if least is None else next(e.values[column] for e in _in_order(events) if e.values[by] == least)
+
+
+def at_largest(events: Sequence[Event], column: str, by: str) -> Any:
+    most = largest(events, by)
+    return None if most is None else next(e.values[column] for e in _in_order(events) if e.values[by] == most)
+
+
+def collected(events: Sequence[Event], column: str, limit: int, latest: bool = False) -> list[Any]:
+    values = present(_in_order(events), column)
+    return values[-limit:] if latest else values[:limit]
+
+
+def frequent(events: Sequence[Event], column: str, k: int) -> list[dict[str, Any]]:
+    """Count all values; of equally frequent ones the smaller comes first."""
+    counts = Counter(numbers(events, column))
+    top = sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:k]
+    return [{"value": value, "count": count, "error": 0} for value, count in top]
+
+
+def histogram(events: Sequence[Event], column: str, bounds: Sequence[float]) -> list[dict[str, Any]]:
+    edges = [-math.inf, *bounds, math.inf]
+    values = numbers(events, column)
+    found = [{"low": low, "high": high, "count": sum(low <= v < high for v in values)} for low, high in pairwise(edges)]
+    found[-1]["count"] += values.count(math.inf)
+    found[0]["low"] = found[-1]["high"] = None
+    return found
+
+
 FUNCTIONS: dict[str, Callable[..., Any]] = {
     "count": count,
     "sum": total,
@@ -94,4 +144,11 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "first": earliest,
     "last": latest,
     "quantile": quantile,
+    "var": variance,
+    "std": deviation,
+    "arg_min": at_smallest,
+    "arg_max": at_largest,
+    "collect": collected,
+    "top_k": frequent,
+    "histogram": histogram,
 }

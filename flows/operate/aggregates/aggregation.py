@@ -18,7 +18,6 @@ from dsl.plan.nodes import AggregateCall
 from flows.operate.aggregates.cell import Groups
 from flows.operate.aggregates.codec import Codec
 from flows.operate.aggregates.columns import is_plain, plain
-from flows.operate.aggregates.edges import Edge
 from flows.operate.aggregates.layout import Layout
 from flows.operate.base import ROW, TIME
 
@@ -28,7 +27,7 @@ S_TIME = "$s_time"
 class Aggregation:
     """Computes the aggregates of a table.
 
-    `inputs` names the argument columns that `partial` expects, `$a0`, `$a1`, …, each with a call whose argument it
+    `inputs` names the argument columns that `partial` expects, `$a0`, `$a1`, …, each with the expression that it
     holds. `needs_order` tells that it also wants `$partition` and `$offset`.
     """
 
@@ -37,7 +36,7 @@ class Aggregation:
         layout = Layout(calls)
         self.inputs = layout.inputs
         self._kinds, self._cells, self._finish = layout.kinds, layout.cells, layout.finish
-        self.needs_order = any(isinstance(cell, Edge) for cell in self._cells)
+        self.needs_order = any(cell.needs_order for cell in self._cells)
         self._needs_groups = any(cell.needs_groups for cell in self._cells)
         fields = [field for cell in self._cells for field in cell.fields]
         self._codec = Codec([(S_TIME, pl.Int64), *fields])

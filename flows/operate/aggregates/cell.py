@@ -17,7 +17,8 @@ import polars as pl
 from flows.operate.aggregates.arrow import flat_lists
 from flows.operate.base import ROW
 
-DType = type[pl.DataType]
+DType = type[pl.DataType] | pl.List
+"""The type of a field: a plain one, or a list of a plain one."""
 
 
 class Groups:
@@ -31,9 +32,14 @@ class Groups:
         return self.grouped.height
 
     @cached_property
+    def rows(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """The row numbers group by group, in the frame's order, and how many each group has; from `$row`."""
+        return flat_lists(self.grouped[ROW])
+
+    @cached_property
     def of_row(self) -> npt.NDArray[np.int64]:
-        """The group number of each row of the frame; `grouped` holds the row numbers in `$row`."""
-        rows, lengths = flat_lists(self.grouped[ROW])
+        """The group number of each row of the frame."""
+        rows, lengths = self.rows
         numbers = np.empty(self.frame.height, np.int64)
         numbers[rows] = np.repeat(np.arange(self.count), lengths)
         return numbers
@@ -45,6 +51,8 @@ class Cell(ABC):
     fields: tuple[tuple[str, DType], ...]
     needs_groups = False
     """Whether the settling methods need to know which group each row belongs to."""
+    needs_order = False
+    """Whether `settle_values` needs the records' partitions and offsets."""
 
     def __init__(self, slot: str) -> None:
         self.slot = slot

@@ -5,6 +5,7 @@
 | time | event time of the group's latest record, int, microseconds since the epoch |
 | Int64 | int; beyond 64 bits: bin of 16 bytes, two's complement, little-endian; nil |
 | Float64, Boolean, String, Binary | float 64, bool, str, bin; nil |
+| list of one of these | array |
 
 A row of nothing but 64-bit numbers has each of them in the nine-byte form (`d3` int 64, `cb` float 64), so that
 many such rows are read and written as one matrix. All other rows take the shortest form. `ENCODING` names this
@@ -45,7 +46,7 @@ class Codec:
     def __init__(self, fields: Sequence[tuple[str, DType]]) -> None:
         self._fields = tuple(fields)
         self._encode = msgspec.msgpack.Encoder().encode
-        self._decoder = msgspec.msgpack.Decoder(list[tuple[tuple(_WIRE[t] for _, t in fields)]])  # type: ignore[misc]
+        self._decoder = msgspec.msgpack.Decoder(list[tuple[tuple(_wire(t) for _, t in fields)]])  # type: ignore[misc]
         numeric = len(fields) <= _MOST_FIELDS and all(t in _MARKS for _, t in fields)
         self._marks = np.array([_MARKS[t] for _, t in fields], np.uint8) if numeric else None
 
@@ -118,15 +119,33 @@ def _is_odd(column: pl.Series) -> npt.NDArray[np.bool_]:
     return odd
 
 
+def _wire(dtype: DType) -> Any:
+    """Return the Python type of a field."""
+    if isinstance(dtype, pl.List):
+        assert isinstance(dtype.inner, type)
+        assert issubclass(dtype.inner, pl.DataType)
+        return list[_wire(dtype.inner)]  # type: ignore[misc]
+    return _WIRE[dtype]
+
+
 def _values(column: pl.Series) -> list[Any]:
     values = column.to_list()
-    if column.dtype != pl.Int128:
-        return values
-    return [v if v is None or v in _INT64 else v.to_bytes(16, "little", signed=True) for v in values]
+    if column.dtype == pl.List(pl.Int128):
+        return [list(map(_narrow, row)) for row in values]
+    return list(map(_narrow, values)) if column.dtype == pl.Int128 else values
+
+
+def _narrow(value: int | None) -> int | bytes | None:
+    return value if value is None or value in _INT64 else value.to_bytes(16, "little", signed=True)
 
 
 def _series(name: str, dtype: DType, values: Sequence[Any]) -> pl.Series:
+    if dtype == pl.List(pl.Int64) and any(bytes in set(map(type, row)) for row in values):
+        return pl.Series(name, [list(map(_whole, row)) for row in values], dtype=pl.List(pl.Int128))
     if dtype is pl.Int64 and bytes in set(map(type, values)):
-        whole = [int.from_bytes(v, "little", signed=True) if isinstance(v, bytes) else v for v in values]
-        return pl.Series(name, whole, dtype=pl.Int128)
+        return pl.Series(name, list(map(_whole, values)), dtype=pl.Int128)
     return pl.Series(name, values, dtype=dtype)
+
+
+def _whole(value: int | bytes | None) -> int | None:
+    return int.from_bytes(value, "little", signed=True) if isinstance(value, bytes) else value

@@ -57,8 +57,10 @@ def plain(column: pl.Series, kind: Kind) -> pl.Series:
 
 
 def finished(column: pl.Series, kind: Kind) -> pl.Series:
-    """Bring a plain column to the type of a result."""
-    return column.cast(_RESULT[kind]) if kind in _RESULT else column
+    """Bring a plain column, or one of lists of plain values, to the type of a result."""
+    if kind not in _RESULT:
+        return column
+    return column.cast(pl.List(_RESULT[kind]) if isinstance(column.dtype, pl.List) else _RESULT[kind])
 
 
 def _wide(column: pl.Series) -> pl.Series:

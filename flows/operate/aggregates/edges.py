@@ -21,6 +21,8 @@ _ORDER = (TIME, PARTITION, OFFSET)
 class Edge(Cell):
     """Fields: time, partition and offset of the record, then its values. One cell serves all `first` of a table."""
 
+    needs_order = True
+
     def __init__(self, slot: str, *, last: bool) -> None:
         super().__init__(slot)
         self._last, self._rank = last, slot + "_rank"
@@ -58,8 +60,11 @@ class Edge(Cell):
         return self.unload(groups.frame[[name for name, _ in self.fields]][self._picked(groups)])
 
     def _ranks(self, frame: pl.DataFrame, order: Sequence[str]) -> pl.Series:
-        rows = np.lexsort([frame[name].to_numpy() for name in reversed(order)])
-        return pl.Series(self._rank, _inverse(rows))
+        return pl.Series(self._rank, _inverse(np.lexsort(self._sorting(frame, order)[::-1])))
+
+    def _sorting(self, frame: pl.DataFrame, order: Sequence[str]) -> list[npt.NDArray[np.int64]]:
+        """Return what the records are sorted by, the most significant first."""
+        return [frame[name].to_numpy() for name in order]
 
     def _picked(self, groups: Groups) -> npt.NDArray[np.int64]:
         """Return the row of each group that comes first, or last."""
@@ -69,7 +74,8 @@ class Edge(Cell):
 
     def merge(self, stored: pl.DataFrame, gathered: pl.DataFrame) -> list[pl.Series]:
         takes_new = self._goes_before(stored, gathered)
-        both = pl.concat([stored.select(n for n, _ in self.fields), gathered.select(n for n, _ in self.fields)])
+        names = [name for name, _ in self.fields]
+        both = pl.concat([stored.select(names), gathered.select(names)], how="vertical_relaxed")
         rows = np.arange(stored.height) + np.where(takes_new, stored.height, 0)
         return list(both[rows])
 

@@ -11,14 +11,20 @@ from typing import Any, TypeVar
 import numpy as np
 import polars as pl
 
+from dsl.plan.exprs import ExprNode
 from dsl.plan.nodes import AggregateCall
-from dsl.plan.types import Kind
+from dsl.plan.types import DataType, Kind
 from flows.errors import FlowsError
+from flows.operate.aggregates.arg_extremes import ArgExtreme
 from flows.operate.aggregates.cell import Cell
+from flows.operate.aggregates.collected import Collected
 from flows.operate.aggregates.columns import finished, plain_type
 from flows.operate.aggregates.counts import Count
 from flows.operate.aggregates.edges import Edge
 from flows.operate.aggregates.extremes import Extreme
+from flows.operate.aggregates.frequent import Frequent
+from flows.operate.aggregates.histograms import Histogram
+from flows.operate.aggregates.moments import Moments
 from flows.operate.aggregates.quantiles import Distribution
 from flows.operate.aggregates.registers import Registers
 from flows.operate.aggregates.sums import FloatSum, IntSum
@@ -33,7 +39,7 @@ class Layout:
     """The cells of a list of aggregates, in the order in which they are first needed."""
 
     def __init__(self, calls: Sequence[AggregateCall]) -> None:
-        self.inputs: list[tuple[str, AggregateCall]] = []
+        self.inputs: list[tuple[str, ExprNode]] = []
         self.kinds: dict[str, Kind] = {}
         self.cells: list[Cell] = []
         self._arguments: dict[str, str] = {}
@@ -48,13 +54,21 @@ class Layout:
 
     def argument(self, call: AggregateCall) -> str:
         """Return the column that holds a call's argument; equal expressions share one."""
-        expression = repr(call.argument)  # unlike ==, repr tells 1 from 1.0
-        if expression not in self._arguments:
-            assert call.argument_type is not None
-            name = self._arguments[expression] = f"$a{len(self.inputs)}"
-            self.inputs.append((name, call))
-            self.kinds[name] = call.argument_type.kind
-        return self._arguments[expression]
+        return self._column(call.argument, call.argument_type)
+
+    def by(self, call: AggregateCall) -> str:
+        """Return the column that holds what a call compares."""
+        return self._column(call.by, call.by_type)
+
+    def _column(self, expr: ExprNode | None, type_: DataType | None) -> str:
+        assert expr is not None
+        assert type_ is not None
+        text = repr(expr)  # unlike ==, repr tells 1 from 1.0
+        if text not in self._arguments:
+            name = self._arguments[text] = f"$a{len(self.inputs)}"
+            self.inputs.append((name, expr))
+            self.kinds[name] = type_.kind
+        return self._arguments[text]
 
     def cell(self, make: Callable[..., C], *args: Any, **options: Any) -> C:
         """Return the cell of these arguments, made when first asked for."""
@@ -117,6 +131,47 @@ def _approx_distinct(layout: Layout, call: AggregateCall) -> Finish:
     return lambda fields: pl.Series(cell.estimate(fields))
 
 
+def _variance(layout: Layout, call: AggregateCall) -> Finish:
+    cell, ddof = layout.cell(Moments, layout.argument(call)), int(dict(call.options)["ddof"])
+    is_root = call.function == "std"
+
+    def finish(fields: pl.DataFrame) -> pl.Series:
+        variance = cell.variance(fields, ddof)
+        return variance.sqrt() if is_root else variance
+
+    return finish
+
+
+def _arg_extreme(layout: Layout, call: AggregateCall) -> Finish:
+    argument, by = layout.argument(call), layout.by(call)
+    kind = layout.kinds[argument]
+    largest = call.function == "arg_max"
+    cell = layout.cell(ArgExtreme, by, plain_type(layout.kinds[by]), largest=largest)
+    field = cell.keep(argument, plain_type(kind))
+    return lambda fields: _null_where(finished(fields[field], kind), fields[cell.by].is_null().to_numpy())
+
+
+def _collect(layout: Layout, call: AggregateCall) -> Finish:
+    argument, options = layout.argument(call), dict(call.options)
+    kind, limit, latest = layout.kinds[argument], int(options["limit"]), bool(options.get("latest"))
+    cell = layout.cell(Collected, argument, plain_type(kind), limit, latest=latest)
+    return lambda fields: finished(fields[cell.values], kind)
+
+
+def _top_k(layout: Layout, call: AggregateCall) -> Finish:
+    argument, options = layout.argument(call), dict(call.options)
+    kind = layout.kinds[argument]
+    cell = layout.cell(Frequent, argument, plain_type(kind), int(options["capacity"]))
+    return lambda fields: cell.top(fields, int(options["k"]), kind)
+
+
+def _histogram(layout: Layout, call: AggregateCall) -> Finish:
+    argument = layout.argument(call)
+    if call.bounds:
+        return layout.cell(Histogram, argument, call.bounds).result
+    return layout.cell(Distribution, argument, dict(call.options)["error"]).histogram
+
+
 def _null_where(column: pl.Series, empty: np.ndarray[Any, np.dtype[np.bool_]]) -> pl.Series:
     return column.set(pl.Series(empty), None) if empty.any() else column
 
@@ -131,4 +186,11 @@ _RECIPES: dict[str, Callable[[Layout, AggregateCall], Finish]] = {
     "last": _edge,
     "quantile": _quantile,
     "approx_distinct": _approx_distinct,
+    "var": _variance,
+    "std": _variance,
+    "arg_min": _arg_extreme,
+    "arg_max": _arg_extreme,
+    "collect": _collect,
+    "top_k": _top_k,
+    "histogram": _histogram,
 }

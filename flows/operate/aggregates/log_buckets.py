@@ -47,11 +47,23 @@ class LogBuckets:
         numbers = np.where(ordinary, numbers, np.where(size > 0, 2 * self._shift, 0))
         return np.where(values < 0, -numbers, numbers)
 
+    def bounds(self, numbers: Ints) -> tuple[Floats, Floats]:
+        """Return what the values of the buckets lie between; a bucket of one value has it on both sides."""
+        size = np.abs(numbers)
+        place, ordinary = self._place(size)
+        ends = []
+        for end in (place, place + 1):
+            fraction, exponent = _inverse(end / self._per_octave)
+            with np.errstate(over="ignore", under="ignore"):
+                value = np.minimum(np.ldexp(fraction, exponent), np.finfo(np.float64).max)
+            ends.append(np.where(ordinary, value, np.where(size > 0, np.inf, 0.0)))
+        near, far = ends
+        return np.where(numbers < 0, -far, near), np.where(numbers < 0, -near, far)
+
     def estimate(self, numbers: Ints) -> Floats:
         """Return a value that is within the relative error of all in the bucket."""
         size = np.abs(numbers)
-        ordinary = (size > 0) & (size < 2 * self._shift)
-        place = np.where(ordinary, size - self._shift, 0)
+        place, ordinary = self._place(size)
         low, low_exponent = _inverse(place / self._per_octave)
         high, high_exponent = _inverse((place + 1) / self._per_octave)
         high = np.ldexp(high, high_exponent - low_exponent)
@@ -59,6 +71,11 @@ class LogBuckets:
             middle = np.ldexp(2 * low * high / (low + high), low_exponent)
         estimate = np.where(ordinary, middle, np.where(size > 0, np.inf, 0.0))
         return np.where(numbers < 0, -estimate, estimate)
+
+    def _place(self, size: Ints) -> tuple[Ints, npt.NDArray[np.bool_]]:
+        """Return the places of bucket numbers on the logarithmic scale, and which have one."""
+        ordinary = (size > 0) & (size < 2 * self._shift)
+        return np.where(ordinary, size - self._shift, 0), ordinary
 
 
 def _inverse(place: Floats) -> tuple[Floats, Ints]:

@@ -8,6 +8,7 @@ import polars as pl
 from flows.operate.aggregates.arrow import Ints
 from flows.operate.aggregates.cell import Cell, Groups
 from flows.operate.aggregates.distributions import Distributions, Floats, Pieces
+from flows.operate.aggregates.histograms import buckets
 from flows.operate.aggregates.log_buckets import LogBuckets
 from flows.operate.aggregates.ragged import Ragged
 
@@ -52,6 +53,17 @@ class Distribution(Cell):
         high = self._value_at(rows, np.ceil(place).astype(np.int64), totals)
         values = pl.Series(_between(low, high, place - np.floor(place)))
         return values.set(pl.Series(totals == 0), None)
+
+    def histogram(self, fields: pl.DataFrame) -> pl.Series:
+        """Return the buckets of each row that are not empty, in ascending order, with the count of each."""
+        rows = self._decode(fields)
+        numbers = np.concatenate([self._buckets.number(rows.values.values), rows.numbers.values])
+        owners = np.concatenate([rows.values.rows, rows.numbers.rows])
+        counts = np.concatenate([np.ones(len(rows.values.values), np.int64), rows.counts.values])
+        found = pl.DataFrame({"row": owners, "number": numbers, "count": counts})
+        found = found.group_by("row", "number").agg(pl.col("count").sum()).sort("row", "number")
+        low, high = map(pl.Series, self._buckets.bounds(found["number"].to_numpy()))
+        return buckets(found["row"].to_numpy(), low, high, found["count"].to_numpy(), fields.height)
 
     def _value_at(self, rows: Distributions, rank: Ints, totals: Ints) -> Floats:
         """Return (or estimate) the value at a rank, counted from 0, of each row; 0 where the row is empty."""

@@ -13,13 +13,11 @@ from __future__ import annotations
 import math
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
 from flows.operate.aggregates.cell import Cell, Groups
 from flows.operate.aggregates.columns import bounds, narrow
-
-Floats = npt.NDArray[np.float64]
+from flows.operate.aggregates.doubles import Floats, two_sum
 
 
 class IntSum(Cell):
@@ -111,15 +109,6 @@ def parts_of(values: Floats) -> list[Floats]:
             return parts
         values = np.where(np.isfinite(values), values, 0.0)  # the rest of an infinity is no number
     return [*parts, values]
-
-
-def two_sum(a: Floats, b: Floats) -> tuple[Floats, Floats]:
-    """Return the rounded sums and what rounding took: exactly a + b together; no error where a sum is not finite."""
-    with np.errstate(invalid="ignore", over="ignore"):
-        total = a + b
-        part = total - a
-        error = (a - (total - part)) + (b - part)
-    return total, np.where(np.isfinite(total), error, 0.0)
 
 
 def _numbers(column: pl.Series) -> Floats:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flows import col, count, first, hopping, mean, quantile, sum, tumbling
+from flows import arg_max, col, collect, count, first, histogram, hopping, mean, quantile, sum, top_k, tumbling, var
 from tests.dsl.mistakes.airport import Departure, app, departures
 
 
@@ -84,6 +84,34 @@ def mean_of_an_unknown_column() -> None:
 
 def quantile_in_percent() -> None:
     departures().group_by("origin").agg(p95=quantile("delay", 95))  # here
+
+
+def variance_of_a_text() -> None:
+    departures().group_by("origin").agg(spread=var("carrier"))  # here
+
+
+def variance_with_an_odd_ddof() -> None:
+    departures().group_by("origin").agg(spread=var("delay", ddof=2))  # here
+
+
+def largest_by_a_list() -> None:
+    departures().group_by("origin").agg(worst=arg_max("carrier", by="tags"))  # here
+
+
+def collect_without_bound() -> None:
+    departures().group_by("origin").agg(all=collect("carrier", 1_000_000))  # here
+
+
+def more_at_the_top_than_counted() -> None:
+    departures().group_by("origin").agg(top=top_k("carrier", 50, capacity=20))  # here
+
+
+def histogram_with_bounds_that_descend() -> None:
+    departures().group_by("origin").agg(spread=histogram("delay", [60, 15]))  # here
+
+
+def histogram_without_bounds() -> None:
+    departures().group_by("origin").agg(spread=histogram("delay", []))  # here
 
 
 def aggregate_that_is_a_column() -> None:
