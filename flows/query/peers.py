@@ -6,6 +6,7 @@ time, and the token travels in a header only.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from time import monotonic
 from typing import Any, NamedTuple
@@ -20,6 +21,8 @@ from flows.query.base import SIGNATURE
 MOST_BYTES = 512 << 20
 _MOST_JSON = 16 << 20
 _CONNECT, _SILENCE, _WHOLE = 2.0, 3.0, 30.0
+"""Seconds to connect, until the head of an answer is there, and for all of it: a large table is long in reading."""
+
 _QUIET = 25.0
 """Seconds without a heartbeat, which comes every ten, after which a stream of changes is taken for dead."""
 
@@ -57,10 +60,11 @@ class Peers:
     async def body(self, member: Member, path: str, parameters: Mapping[str, str], *, most: int = MOST_BYTES) -> bytes:
         """Return the body of an answer. Raises `PeerError`."""
         self._check(member)
-        timeout = aiohttp.ClientTimeout(total=_WHOLE, sock_connect=_CONNECT, sock_read=_SILENCE)
+        timeout = aiohttp.ClientTimeout(total=_WHOLE, sock_connect=_CONNECT)
         gathered = bytearray()
         try:
-            async with self._get(member, path, parameters, timeout) as response:
+            async with asyncio.timeout(_SILENCE) as alarm, self._get(member, path, parameters, timeout) as response:
+                alarm.reschedule(None)
                 _expect_success(response, member)
                 async for piece in response.content.iter_any():
                     gathered += piece

@@ -62,19 +62,17 @@ def select_entries(decoder: RowDecoder, entries: Iterable[Entry], wanted: Wanted
     if wanted.exact is not None:
         skip, exact = (0 if decoder.info.window is None else _WINDOW_BYTES), wanted.exact
         chosen = (e for e in chosen if e[0][skip:] == exact)
-    chosen = list(chosen)
     if wanted.window is not None:
-        chosen = [e for e in chosen if decoder.window_start(e[0]) == wanted.window]
+        chosen = (e for e in chosen if decoder.window_start(e[0]) == wanted.window)
     if decoder.info.window is not None:
         # Stable, so that within a window rows stay in key order.
-        chosen.sort(key=lambda e: e[0][:_WINDOW_BYTES], reverse=True)
-    found: Iterable[Entry] = chosen if wanted.key is None else _matching(decoder, chosen, wanted.key)
+        chosen = sorted(chosen, key=lambda e: e[0][:_WINDOW_BYTES], reverse=True)
+    found = chosen if wanted.key is None else _matching(decoder, iter(chosen), wanted.key)
     return list(found) if wanted.limit is None else list(islice(found, max(wanted.limit, 0)))
 
 
-def _matching(decoder: RowDecoder, entries: Sequence[Entry], text: str) -> Iterator[Entry]:
-    for start in range(0, len(entries), _CHUNK):
-        part = entries[start : start + _CHUNK]
+def _matching(decoder: RowDecoder, entries: Iterator[Entry], text: str) -> Iterator[Entry]:
+    while part := list(islice(entries, _CHUNK)):
         keys = decoder.key_rows([key for key, _ in part])
         yield from (entry for entry, key in zip(part, keys, strict=True) if key_contains(key, text))
 

@@ -70,8 +70,10 @@ class LiveTables:
 
     async def part(self, table: str, wanted: Wanted) -> Part:
         decoder = self._decoders[table]
+        # With windows a key is at as many places as there are windows.
+        at = wanted.exact if decoder.info.window is None else None
         found, lacks = await self._read(
-            table, [*wanted.partitions], lambda entries: select_entries(decoder, entries, wanted)
+            table, [*wanted.partitions], lambda entries: select_entries(decoder, entries, wanted), at=at
         )
         return Part(found, lacks)
 
@@ -88,15 +90,24 @@ class LiveTables:
         return {t.partition: t for t in self._tasks() if t.holds(table)}
 
     async def _read(
-        self, table: str, partitions: builtins.list[int], read: Callable[[Iterator[Entry]], Result]
+        self,
+        table: str,
+        partitions: builtins.list[int],
+        read: Callable[[Iterator[Entry]], Result],
+        *,
+        at: bytes | None = None,
     ) -> tuple[Result, builtins.list[Missing]]:
-        """Read a table's entries in key order, in a thread; tell which of the partitions could not be read."""
+        """Read a table's entries in key order, in a thread; tell which of the partitions could not be read.
+
+        `at` reads the entry of this key only.
+        """
+        bounds = (b"", None) if at is None else (at, at + b"\x00")
         held = self._held(table)
         lacks = {p: why for p in partitions if (why := _why_not(held.get(p))) is not None}
         states = [held[p].state for p in partitions if p not in lacks]
         snapshots = [state.snapshot() for state in states if state is not None]
         try:
-            entries = heapq.merge(*(s.scan(table) for s in snapshots))
+            entries = heapq.merge(*(s.scan(table, *bounds) for s in snapshots))
             found = await asyncio.to_thread(lambda: read(self._decoders[table].visible(entries)))
         finally:
             for snapshot in snapshots:

@@ -183,6 +183,21 @@ async def test_one_that_hangs_is_waited_for_once(peers: Peers, other: Other, mon
     assert len(other.asked) == 1
 
 
+async def test_one_that_is_long_in_reading_is_waited_for(
+    peers: Peers, other: Other, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def slow(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        await asyncio.sleep(0.3)  # longer than the head may take
+        await response.write(b'{"n": 2}')
+        return response
+
+    other.answer = slow
+    monkeypatch.setattr(peers_module, "_SILENCE", 0.2)
+    assert await ask(peers, member(other)) == {"n": 2}
+
+
 async def test_a_dead_one_is_not_tried_again_at_once(peers: Peers, other: Other) -> None:
     dead = member(other)
     await other.runner.cleanup()

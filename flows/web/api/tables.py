@@ -99,7 +99,7 @@ async def look_up(request: web.Request) -> web.Response:
     return answer({"name": info.name, "selected": window, "rows": rows, "missing": missing or lacks})
 
 
-async def entries(request: web.Request) -> web.Response:
+async def entries(request: web.Request) -> web.StreamResponse:
     """Answer the stored entries of `?partitions=` as an Arrow stream: what workers ask each other for."""
     info = table_of(request)
     exact = request.query.get("exact")
@@ -117,8 +117,12 @@ async def entries(request: web.Request) -> web.Response:
         limit=limit,
     )
     tables: LocalTables = _group(request).local
-    body = await tables.packed(info.name, wanted)
-    return web.Response(body=body, content_type="application/vnd.apache.arrow.stream")
+    # The head at once: it tells the asking worker that this one is alive, however long the reading takes.
+    response = web.StreamResponse(headers={"Content-Type": "application/vnd.apache.arrow.stream"})
+    await response.prepare(request)
+    await response.write(await tables.packed(info.name, wanted))
+    await response.write_eof()
+    return response
 
 
 def _group(request: web.Request) -> Group:
