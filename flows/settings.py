@@ -42,6 +42,9 @@ def _one_of(literal: Any) -> msgspec.Meta:
 
 
 _TEXT = msgspec.Meta(min_length=1)
+_ID = msgspec.Meta(
+    pattern=r"^[A-Za-z0-9._-]{1,200}$", description="up to 200 letters, digits, dots, dashes, underscores"
+)
 Flag = Annotated[bool, msgspec.Meta(description="true or false")]
 Port = Annotated[int, _whole(-1, 65535)]
 Count = Annotated[int, _whole(1)]
@@ -61,6 +64,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     `drain` stops the worker once the inputs are processed to their end. `speed` replays sources at this multiple of
     the pace of their event times (None: as fast as the engine takes them). A worker commits after `commit_interval`
     or `commit_records`, fetches up to `fetch_records` of a partition, and works on `chunk_records` at a time.
+    `instance_id` makes it a static member on Kafka: its tasks wait for its return as long as its `lease` lasts.
     `guarantee` "at_least_once" sends outputs at once, outside of transactions: after a crash some come twice.
     `web_token` and `kafka_password` are secrets: they come from the environment only, or from the files that
     `web_token_file` and `kafka_password_file` name. What begins with `kafka_` says how a Kafka cluster lets one in, and
@@ -86,6 +90,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     idle_after: Seconds = 5.0
     max_ahead: Seconds = 3600.0
     lease: Seconds = 10.0
+    instance_id: Annotated[str | None, _ID] = None
     cache_bytes: Size = 128 * _MIB
     write_buffer_bytes: Size = 128 * _MIB
     kafka_security_protocol: Annotated[Protocol | None, _one_of(Protocol)] = None
@@ -118,7 +123,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         file = kafka.pop("kafka_password_file")
         if file is not None:
             kafka["kafka_password"] = read_secret(file, password_of)
-        return {"lease": self.lease, **kafka}
+        return {"lease": self.lease, "kafka_instance_id": self.instance_id, **kafka}
 
 
 class Given(NamedTuple):

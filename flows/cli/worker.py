@@ -94,6 +94,8 @@ async def _supervise(arguments: list[str], settings: Settings, count: int, stopp
         changed = ["--processes", "1", "--supervised", str(number), str(alive)]
         if number and settings.web_port > 0:
             changed += ["--web-port", "0"]  # the first has the port; each of them answers for all
+        if settings.instance_id is not None:
+            changed += ["--set", f"instance_id={settings.instance_id}-{number}"]
         return [sys.executable, "-m", "flows", *arguments, *changed]
 
     supervisor = Supervisor(command, count)

@@ -50,7 +50,7 @@ class Worker:
         self.plan = app.plan()
         self.settings = settings
         self.clock = clock or SystemClock()
-        self.id = f"{socket.gethostname()}-{os.getpid()}-{uuid4().hex[:6]}"
+        self.id = settings.instance_id or f"{socket.gethostname()}-{os.getpid()}-{uuid4().hex[:6]}"
         self.metrics = WorkerMetrics()
         self.address = ""
         self._probe = probe
@@ -130,7 +130,15 @@ class Worker:
                 host, port = self.settings.web_host, self.settings.web_port
                 known_as = self.settings.web_advertised_host
                 web = WebServer(
-                    cluster.tables, board, query, host, port, token=token, group=cluster, advertised=known_as
+                    cluster.tables,
+                    board,
+                    query,
+                    host,
+                    port,
+                    token=token,
+                    group=cluster,
+                    advertised=known_as,
+                    metrics=self.metrics,
                 )
                 self.address = await web.start()
                 log.info("the live page is at %s", self.address)
