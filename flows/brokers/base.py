@@ -190,7 +190,8 @@ class Reader(Protocol):
     async def fetch(self, max_records: int, timeout: float) -> list[Records]:
         """Return what is there, at most about `max_records` a partition; wait up to `timeout` seconds if nothing is.
 
-        Positions move on by what was returned. Raises `OffsetOutOfRange`, `BrokerUnavailable`.
+        Positions move on by what was returned, and across holes: it returns nothing, but at once, when it moved one
+        across offsets without a record. Raises `OffsetOutOfRange`, `BrokerUnavailable`.
         """
 
     def position(self, tp: TopicPartition) -> int:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping
+from operator import itemgetter
 
 import msgspec
 
@@ -51,7 +53,7 @@ class _Log:
                 start=self.start,
                 end=self.end,
             )
-        first = offset - self.start
+        first = self._place(offset)
         found = self.records[first : first + limit]
         if not found:
             return None
@@ -68,15 +70,26 @@ class _Log:
 
     def purge(self, before: int) -> None:
         if before > self.start:
-            del self.records[: before - self.start]
+            del self.records[: self._place(before)]
             self.start = min(before, self.end)
+
+    def mark(self) -> None:
+        """Take an offset without a record."""
+        self.end += 1
+
+    def _place(self, offset: int) -> int:
+        return bisect_left(self.records, offset, key=itemgetter(0))
 
 
 class MemoryBroker:
-    """Topics, positions and groups in memory; nothing outlives the object."""
+    """Topics, positions and groups in memory; nothing outlives the object.
 
-    def __init__(self, *, max_record_bytes: int = 1_000_000) -> None:
-        self.max_record_bytes = max_record_bytes
+    With `markers` each commit of a producer ends with an offset without a record in the partitions that it wrote, as a
+    transaction does on Kafka.
+    """
+
+    def __init__(self, *, max_record_bytes: int = 1_000_000, markers: bool = False) -> None:
+        self.max_record_bytes, self.markers = max_record_bytes, markers
         self._specs: dict[str, TopicSpec] = {}
         self._logs: dict[TopicPartition, _Log] = {}
         self._offsets: dict[str, dict[TopicPartition, Committed]] = {}
@@ -201,6 +214,8 @@ class _MemoryProducer:
 
     async def commit(self, transaction: Transaction) -> dict[TopicPartition, int]:
         ends = await self.send(transaction.outputs)
+        for tp in transaction.outputs if self._broker.markers else ():
+            self._broker._log(tp).mark()
         self._broker._offsets.setdefault(transaction.group, {}).update(transaction.offsets)
         return ends
 
@@ -219,8 +234,9 @@ class _MemoryReader:
         self._paused: set[TopicPartition] = set()
 
     async def fetch(self, max_records: int, timeout: float) -> list[Records]:
+        before = dict(self._positions)
         found = self._read(max_records)
-        if not found and timeout > 0:
+        if self._positions == before and timeout > 0:
             try:
                 await asyncio.wait_for(self._broker._news.wait(), timeout)
             except TimeoutError:
@@ -236,6 +252,8 @@ class _MemoryReader:
                 if records is not None:
                     self._positions[tp] = records.next_offset
                     found.append(records)
+                else:
+                    self._positions[tp] = self._broker._log(tp).end
         return found
 
     def position(self, tp: TopicPartition) -> int:

@@ -34,6 +34,9 @@ from flows.state.to_the_end import to_the_end
 
 log = logging.getLogger("flows.task")
 
+_HOLES_AFTER = 0.5
+"""Seconds of silence after which a position that moved without a record is committed: the next commit may take it."""
+
 _BUSY = 0.012
 """Seconds that a chunk of records may keep the event loop busy."""
 
@@ -60,6 +63,7 @@ class Task:
         self._reader: Reader | None = None
         self._silence: dict[TopicPartition, Silence] = {}
         self._uncommitted_since: float | None = None
+        self._holes_since: float | None = None
         self._chunk = env.chunk
         self.hold_commits = False
 
@@ -188,8 +192,19 @@ class Task:
                 if self._commit_is_due():
                     await self.commit()
         if self.at_end and self._uncommitted_since is not None and not self.hold_commits:
+            self._pass_holes()
             await self.commit()
         return bool(fetched)
+
+    def _pass_holes(self) -> bool:
+        """Move the positions across what the reader passed without a record: markers of transactions, compacted rows.
+
+        Otherwise an input could be read to its end and its committed position never be there.
+        """
+        assert self._reader is not None
+        moved = {tp: at for tp, done in self.positions.items() if (at := self._reader.position(tp)) > done}
+        self.positions.update(moved)
+        return bool(moved)
 
     async def _process(self, pipeline: Pipeline, records: Records) -> None:
         begun, worked = perf_counter(), thread_time()
@@ -226,18 +241,24 @@ class Task:
         if self.at_end:
             for silence in self._silence.values():
                 changed = silence.observe(now) or changed
+            changed = self._holes_are_due(now) or changed
         due = bool(changed or len(pipeline.outbox) or pipeline.waiting or self._taken.stale)
         if due:
             await self.commit()
         self._flusher.check(now)
         return due
 
+    def _holes_are_due(self, now: float) -> bool:
+        if self._pass_holes() and self._holes_since is None:
+            self._holes_since = now
+        return self._holes_since is not None and now - self._holes_since >= _HOLES_AFTER
+
     async def commit(self) -> None:
         """Commit all that is processed, then bring the state's cache to the store when that is due."""
         assert self.state is not None
         await self.env.turns.take()
         await self._committer.commit(self.positions)
-        self._uncommitted_since = None
+        self._uncommitted_since = self._holes_since = None
         now = self.env.clock.monotonic()
         self._flusher.check(now)
         await self._flusher.hold_back(now)
@@ -246,6 +267,8 @@ class Task:
         """Return the seconds until `tick` has something to do."""
         now = self.env.clock.monotonic()
         dues = [s.due() for s in self._silence.values()]
+        if self._holes_since is not None:
+            dues.append(self._holes_since + _HOLES_AFTER)
         if self.pipeline is not None:
             dues += [t.due for t in self.pipeline.timers]
         return min([at_most, *(max(0.0, due - now) for due in dues if due is not None and due > now)])
