@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter, deque
+from collections.abc import Sequence
 from time import perf_counter
+
+from flows.latency import Latencies, Marks
 
 STAGES = ("fetch", "decode", "route", "agent", "aggregate", "state", "changelog", "commit", "live")
 
 
 class TaskMetrics:
-    """Counters and stage times of one task, in records and seconds."""
+    """Counters and stage times of one task, in records and seconds.
+
+    `latencies` are, by topic, from a record's own timestamp, which is when its producer made it, to the commit of what
+    this task did with it. Event times are another thing: a replay of last year's events would take a year.
+    """
 
     def __init__(self) -> None:
         self.records = 0
@@ -17,6 +24,8 @@ class TaskMetrics:
         self.late: Counter[str] = Counter()
         self.refused: Counter[tuple[str, str]] = Counter()
         self.seconds: dict[str, float] = dict.fromkeys(STAGES, 0.0)
+        self.latencies: dict[str, Latencies] = {}
+        self._uncommitted: list[tuple[str, Marks]] = []
         self._mark = 0.0
 
     def begin(self) -> None:
@@ -29,6 +38,22 @@ class TaskMetrics:
         self.seconds[stage] += now - self._mark
         self._mark = now
 
+    def took(self, topic: str, timestamps: Sequence[int]) -> None:
+        """Count records that are being processed; `timestamps` are theirs, in milliseconds since the epoch."""
+        self.records += len(timestamps)
+        self._uncommitted.append((topic, Marks(timestamps)))
+
+    def committed(self, now: float) -> None:
+        """Count a commit of all records taken since the last one; `now` is in seconds since the epoch."""
+        self.commits += 1
+        for topic, marks in self._uncommitted:
+            self.latencies.setdefault(topic, Latencies()).add(marks, now)
+        self._uncommitted.clear()
+
+    def forget(self) -> None:
+        """Forget what was not committed: it will be processed again, here or elsewhere."""
+        self._uncommitted.clear()
+
     def count_refused(self, step: str, on_error: str) -> None:
         self.refused[(step, on_error)] += 1
 
@@ -38,16 +63,15 @@ class WorkerMetrics:
 
     def __init__(self) -> None:
         self._tasks: dict[str, TaskMetrics] = {}
-        self.loop_delay = 0.0
         self.errors: deque[str] = deque(maxlen=20)
 
     def task(self, task_id: str) -> TaskMetrics:
         """Return the metrics of a task, kept over its restarts here."""
         return self._tasks.setdefault(task_id, TaskMetrics())
 
-    def tasks(self) -> list[TaskMetrics]:
-        """Return the metrics of all tasks that ran here."""
-        return list(self._tasks.values())
+    def tasks(self) -> dict[str, TaskMetrics]:
+        """Return the metrics of all tasks that ran here, by id."""
+        return dict(self._tasks)
 
     def trouble(self, what: str) -> None:
         """Remember something that a person should see, once."""
@@ -68,6 +92,15 @@ class WorkerMetrics:
     def refused(self) -> Counter[tuple[str, str]]:
         """Refused records by (step, what was done with them)."""
         return sum((t.refused for t in self._tasks.values()), Counter())
+
+    def latencies(self) -> dict[str, Latencies]:
+        """Return how long records took from their timestamps to their commits, by topic, each a copy."""
+        found: dict[str, Latencies] = {}
+        for task in self._tasks.values():
+            for topic, latencies in task.latencies.items():
+                total = found.setdefault(topic, Latencies())
+                total += latencies
+        return found
 
     def seconds(self) -> dict[str, float]:
         """Return the time spent by stage."""

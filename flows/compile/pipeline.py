@@ -78,7 +78,7 @@ class Pipeline:
         metrics.begin()
         batch = branch.source.read(records, branch.wants_frame)
         metrics.lap("decode")
-        metrics.records += len(records)
+        metrics.took(records.tp.topic, records.timestamps)
         if not len(batch):
             return
         if batch.frame is not None:

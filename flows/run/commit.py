@@ -106,7 +106,7 @@ class Committer:
             self._fingerprints.clear()
             env.probe("commit 5")
             # 6
-            metrics.commits += 1
+            metrics.committed(env.clock.now())
             metrics.lap("commit")
             self._publish(changes)
             metrics.lap("live")

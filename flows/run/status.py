@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Iterable
 from time import perf_counter, time
 from typing import Protocol
 
 from flows.brokers.base import Broker, TopicPartition
+from flows.latency import Latencies
 from flows.metrics import WorkerMetrics
 from flows.run.task import Task
-from flows.web.base import ErrorStatus, Status, TaskStatus
+from flows.web.base import ErrorStatus, LatencyStatus, Status, TaskStatus
 
 _EVERY = 0.5
 _PULSE = 0.02
+_LATELY = 20
+"""Latencies are told of so many measurements: ten seconds."""
 
 
 class Held(Protocol):
@@ -40,6 +44,7 @@ class StatusBoard:
         self._shares: dict[str, float] = {}
         self._delay = 0.0
         self.longest_delay = 0.0
+        self._latencies: deque[dict[str, Latencies]] = deque([{}], maxlen=_LATELY + 1)
 
     async def measure(self) -> None:
         """Measure until cancelled."""
@@ -50,6 +55,7 @@ class StatusBoard:
             self._rate = (records - before) / (now - last)
             self._shares = _shares(stages, seconds)
             self._delay, self.longest_delay = worst, max(worst, self.longest_delay)
+            self._latencies.append(self._metrics.latencies())
             before, stages, last = records, seconds, now
             inputs = [tp for task in list(self._held.tasks.values()) for tp in task.positions]
             self._ends = await self._broker.end_offsets(inputs)
@@ -77,8 +83,18 @@ class StatusBoard:
             loop_lag=self._delay,
             tasks=tasks,
             stages=self._shares,
+            latency=self._latency(),
             errors=tuple(ErrorStatus(step="worker", message=m) for m in self._metrics.errors),
         )
+
+    def _latency(self) -> dict[str, LatencyStatus]:
+        before, now = self._latencies[0], self._latencies[-1]
+        lately = {topic: found.since(before[topic]) if topic in before else found for topic, found in now.items()}
+        return {
+            topic: LatencyStatus(p50=found.quantile(0.5), p99=found.quantile(0.99), records=found.count)
+            for topic, found in sorted(lately.items())
+            if found.count
+        }
 
     def _of_task(self, task: Task) -> TaskStatus:
         watermark, progress = task.watermark, task.progress

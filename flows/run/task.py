@@ -51,6 +51,7 @@ class Task:
         self.env, self.part, self.partition = env, part, partition
         self.id = f"{part.name}/{partition}"
         self.metrics = env.metrics.task(self.id)
+        self.metrics.forget()
         self.positions: dict[TopicPartition, int] = {}
         self.at_end = False
         self.fetched = 0

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import msgspec
 from aiohttp import web
 
+from flows.metrics import WorkerMetrics
 from flows.query.base import Holder, LocalTables, Missing, Row, Tables
 
 
@@ -40,6 +41,14 @@ class ErrorStatus(msgspec.Struct, frozen=True, kw_only=True):
     at: float = 0.0
 
 
+class LatencyStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """The seconds that half (`p50`) and nearly all (`p99`) of some records took from their timestamps to the commit."""
+
+    p50: float
+    p99: float
+    records: int
+
+
 class Status(msgspec.Struct, frozen=True, kw_only=True):
     """A worker at this moment.
 
@@ -47,7 +56,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     restarted. `ready` is true once every task of this worker is restored; until then `state` says why not, in a
     few words. `records_per_second` and `lag` (records) are sums over the tasks. `rates` are records per second by
     topic or step, `stages` the share of time (0 to 1) of each stage, `loop_lag` the seconds by which the
-    event loop answered late lately.
+    event loop answered late lately. `latency` tells, by topic, how long the records of the last ten seconds took.
     """
 
     app: str
@@ -63,6 +72,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     tasks: tuple[TaskStatus, ...] = ()
     rates: dict[str, float] = {}
     stages: dict[str, float] = {}
+    latency: dict[str, LatencyStatus] = {}
     errors: tuple[ErrorStatus, ...] = ()
 
 
@@ -159,9 +169,16 @@ class Context:
     """What every handler needs; lives in the application under `CONTEXT`."""
 
     def __init__(
-        self, tables: Tables, status: StatusSource, query: Query, limits: Limits, group: Group | None = None
+        self,
+        tables: Tables,
+        status: StatusSource,
+        query: Query,
+        limits: Limits,
+        group: Group | None = None,
+        metrics: WorkerMetrics | None = None,
     ) -> None:
         self.tables = tables
+        self.metrics = metrics or WorkerMetrics()
         self.local: Tables = tables if group is None else group.local
         self.status = status
         self.query = query

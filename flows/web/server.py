@@ -10,6 +10,7 @@ from ipaddress import ip_address
 from aiohttp import web
 
 from flows.errors import FlowsError
+from flows.metrics import WorkerMetrics
 from flows.query.base import SIGNATURE, Tables
 from flows.web import api, pages
 from flows.web.answers import errors_as_json
@@ -24,7 +25,8 @@ class WebServer:
     """Serves the live page and the API of a worker.
 
     `token`, where given, is asked of every call to the API; an address that others can reach needs one. `group`, where
-    given, tells of the other workers. Raises `UsageError` when the token is missing.
+    given, tells of the other workers; `metrics` are what `/metrics` adds to the status. Raises `UsageError` when the
+    token is missing.
     """
 
     def __init__(
@@ -39,6 +41,7 @@ class WebServer:
         limits: Limits | None = None,
         group: Group | None = None,
         advertised: str | None = None,
+        metrics: WorkerMetrics | None = None,
     ) -> None:
         check_binding(host, token)
         # `localhost` may name two addresses, which would get two different free ports.
@@ -46,7 +49,7 @@ class WebServer:
         self._port = port
         self._token = token
         self._advertised = advertised
-        self._context = Context(tables, status, query, limits or Limits(), group)
+        self._context = Context(tables, status, query, limits or Limits(), group, metrics)
         self._runner: web.AppRunner | None = None
 
     async def start(self) -> str:

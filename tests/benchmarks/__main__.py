@@ -59,7 +59,7 @@ def _figures(name: str, count: int, seconds: float, cpu: float, worker: Worker) 
         "seconds": round(seconds, 3),
         "cpu_seconds": round(cpu, 3),
         "events_per_second": round(count / seconds),
-        "commits": sum(t.commits for t in worker.metrics.tasks()),
+        "commits": sum(t.commits for t in worker.metrics.tasks().values()),
         "longest_loop_delay_ms": round(worker.board.longest_delay * 1000, 1),
         "stages": {stage: round(share / total, 3) for stage, share in spent.items() if share},
     }

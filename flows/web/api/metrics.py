@@ -1,0 +1,123 @@
+"""`/metrics`: what Prometheus scrapes, in its text format or in OpenMetrics, as it asks for."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterable, Iterator
+from importlib.metadata import version
+
+from aiohttp import web
+from prometheus_client import CollectorRegistry, ProcessCollector
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    InfoMetricFamily,
+    Metric,
+)
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.registry import Collector
+
+from flows.metrics import WorkerMetrics
+from flows.web.base import CONTEXT, Status, StatusSource
+
+TASK_STATES = ("restoring", "running", "paused", "failed")
+
+LATENCY_BOUNDS = tuple(step * 10.0**e for e in range(-3, 4) for step in (1.0, 2.0, 5.0))
+"""Seconds, from 1 ms to 5,000 s; all are bounds of the finer buckets that are counted in."""
+
+
+def routes() -> list[web.AbstractRouteDef]:
+    """Return `GET /metrics`."""
+    return [web.get("/metrics", show)]
+
+
+def registry(status: StatusSource, metrics: WorkerMetrics) -> CollectorRegistry:
+    """Make the registry of one worker: several in a process know nothing of each other."""
+    found = CollectorRegistry()
+    found.register(WorkerCollector(status, metrics))
+    ProcessCollector(registry=found)
+    return found
+
+
+async def show(request: web.Request) -> web.Response:
+    """Answer all metrics as they are at this moment."""
+    context = request.app[CONTEXT]
+    encode, content_type = choose_encoder(request.headers.get("Accept", ""))
+    body = encode(registry(context.status, context.metrics))
+    return web.Response(body=body, headers={"Content-Type": content_type})
+
+
+class WorkerCollector(Collector):
+    """Reads a worker's state and counters when it is asked; nothing is kept in between."""
+
+    def __init__(self, status: StatusSource, metrics: WorkerMetrics) -> None:
+        self._status, self._metrics = status, metrics
+
+    def collect(self) -> Iterable[Metric]:
+        """Yield all of the worker's metrics; docs/metrics.md lists them."""
+        status = self._status.status()
+        yield from _of_worker(status)
+        yield from _of_tasks(status)
+        yield from self._counters()
+        yield from self._latencies()
+
+    def _counters(self) -> Iterator[Metric]:
+        tasks = sorted(self._metrics.tasks().items())
+        records = CounterMetricFamily("flows_records", "Records processed", labels=["task"])
+        commits = CounterMetricFamily("flows_commits", "Commits", labels=["task"])
+        seconds = CounterMetricFamily("flows_stage_seconds", "Seconds spent in a stage", labels=["task", "stage"])
+        for name, task in tasks:
+            records.add_metric([name], task.records)
+            commits.add_metric([name], task.commits)
+            for stage, spent in task.seconds.items():
+                seconds.add_metric([name, stage], spent)
+        late = CounterMetricFamily("flows_late_records", "Records that came too late for a table", labels=["table"])
+        for table, count in sorted(self._metrics.late.items()):
+            late.add_metric([table], count)
+        refused = CounterMetricFamily(
+            "flows_refused_records", "Records that did not fit, by what was done with them", labels=["step", "action"]
+        )
+        for (step, action), count in sorted(self._metrics.refused.items()):
+            refused.add_metric([step, action], count)
+        yield from (records, commits, seconds, late, refused)
+
+    def _latencies(self) -> Iterator[Metric]:
+        found = HistogramMetricFamily(
+            "flows_latency_seconds", "Seconds from a record's timestamp to its commit", labels=["topic"]
+        )
+        for topic, latencies in sorted(self._metrics.latencies().items()):
+            counts = zip(map(str, LATENCY_BOUNDS), latencies.up_to(LATENCY_BOUNDS), strict=True)
+            found.add_metric([topic], [*counts, ("+Inf", latencies.count)], latencies.total)
+        yield found
+
+
+def _of_worker(status: Status) -> Iterator[Metric]:
+    about = {"version": version("flows"), "python": platform.python_version(), "app": status.app}
+    yield InfoMetricFamily("flows_build", "What runs here", value=about)
+    yield GaugeMetricFamily("flows_ready", "1 once all tasks of the worker are restored", value=int(status.ready))
+    yield GaugeMetricFamily(
+        "flows_loop_delay_seconds", "By how much the event loop answered late in the last half second", status.loop_lag
+    )
+
+
+def _of_tasks(status: Status) -> Iterator[Metric]:
+    lag = GaugeMetricFamily("flows_lag_records", "Offsets between what was processed and the ends", labels=["task"])
+    watermark = GaugeMetricFamily(
+        "flows_watermark_seconds", "Stream time of the slowest input, since the epoch", labels=["task"]
+    )
+    state = GaugeMetricFamily("flows_task_state", "1 for the state that a task is in", labels=["task", "state"])
+    whole = GaugeMetricFamily("flows_restore_records", "Changelog records that a restore replays", labels=["task"])
+    done = GaugeMetricFamily("flows_restore_done_records", "Changelog records replayed of these", labels=["task"])
+    rate = GaugeMetricFamily("flows_restore_rate", "Changelog records replayed a second", labels=["task"])
+    for task in status.tasks:
+        name = [task.id]
+        lag.add_metric(name, task.lag)
+        if task.watermark is not None:
+            watermark.add_metric(name, task.watermark)
+        for known in TASK_STATES:
+            state.add_metric([task.id, known], int(task.state == known))
+        whole.add_metric(name, task.total)
+        done.add_metric(name, task.done)
+        rate.add_metric(name, task.rate)
+    yield from (lag, watermark, state, whole, done, rate)
