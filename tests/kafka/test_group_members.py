@@ -8,6 +8,8 @@ import signal
 import pytest
 
 from flows.brokers.base import Committed, TopicPartition, TopicSpec, Transaction
+from flows.brokers.kafka.members import Members
+from flows.clock import SystemClock
 from flows.errors import BrokerError, Fenced, Replaced, TopicMismatch
 from tests.kafka.cluster import Cluster, unique
 from tests.kafka.members import LONG, TASKS, Remote, Worker, handles, holds
@@ -257,3 +259,20 @@ async def test_what_a_lost_place_answers(kafka: Cluster, group: str):
         with pytest.raises(Fenced, match="same"):
             await first.membership.assignment()
         await first.membership.leave()
+
+
+async def test_the_entries_of_members_that_died_are_removed(kafka: Cluster, group: str):
+    dying = await Remote.start(kafka.url, LEASE, group, "dying")
+    await dying.says(holds(6))
+    async with handles(kafka.url, LEASE) as opened:
+        staying = await opened.worker(group, "staying")
+        await staying.has(3)
+        await staying.membership.members()
+        await dying.kill()
+        await staying.has(6)
+        third = await opened.worker(group, "third")
+        await third.has(3)
+
+        members = Members(await opened.open(), group, SystemClock())
+        assert (await members.read()).keys() == {"staying", "third"}
+        await members.close()

@@ -83,12 +83,8 @@ class Cluster:
 
     async def ask(self, request: Any) -> Any:
         """Send a request to any broker, the next one where one cannot be reached; raises `Lost`."""
-        nodes = list(self.nodes)
-        first = next(self._turn) % max(1, len(nodes))
-        # Brokers that a connection is open to go first: connecting to one that hangs takes its time.
-        order = sorted(nodes[first:] + nodes[:first], key=lambda node: not self._open((node, "")))
         reasons = []
-        for node in order:
+        for node in self.by_nearness():
             try:
                 async with asyncio.timeout(_METADATA_SECONDS):
                     return await self.send(node, request)
@@ -98,6 +94,12 @@ class Cluster:
                 self.drop(node)
                 reasons.append(f"broker {self._name(node)} did not answer in time")
         raise Lost("; ".join(reasons) or "no broker is known")
+
+    def by_nearness(self) -> list[int]:
+        """Return all brokers in turns, those that a connection is open to first: one that hangs takes its time."""
+        nodes = list(self.nodes)
+        first = next(self._turn) % max(1, len(nodes))
+        return sorted(nodes[first:] + nodes[:first], key=lambda node: not self._open((node, "")))
 
     async def refresh(self, topics: Iterable[str]) -> None:
         """Learn anew who leads these topics' partitions; calls at the same time share a request. Raises `Lost`."""

@@ -8,6 +8,7 @@ it, so that no clocks are compared and an entry of a member that died says nothi
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Collection, Mapping
 from typing import Protocol
 
@@ -15,6 +16,9 @@ import msgspec
 
 from flows.brokers.base import Member, Outgoing, Reader, TopicPartition, TopicSpec
 from flows.clock import Clock
+from flows.errors import BrokerError
+
+log = logging.getLogger(__name__)
 
 _FETCH, _WAIT = 1_000, 0.2
 
@@ -81,6 +85,16 @@ class Members:
     async def remove(self, ids: Collection[str]) -> None:
         """Write that members are gone; raises `BrokerError`."""
         await self._write(dict.fromkeys(ids))
+
+    async def forget_all_but(self, ids: Collection[str], seconds: float) -> None:
+        """Remove the entries of members that are gone, if that takes no longer than this; else they stay for now."""
+        gone = self.entries.keys() - set(ids)
+        if gone:
+            try:
+                async with asyncio.timeout(seconds):
+                    await self.remove(gone)
+            except (BrokerError, TimeoutError) as error:
+                log.debug("entries of members that are gone stay for now: %r", error)
 
     async def read(self) -> dict[str, Entry]:
         """Return the newest entry of each member, dead ones too; raises `BrokerError`."""

@@ -25,6 +25,7 @@ _BEAT = 0.5
 """Seconds between heartbeats, at most: members learn of a new round by them, so it is how fast a group moves."""
 
 _PAUSE = 0.2
+_TELLING = 2.0
 _JOIN_PATIENCE = 30.0
 
 
@@ -222,18 +223,9 @@ class KafkaMembership:
         known = {seat: unpack_said(one) for seat, one in said.items()}
         told = await asyncio.to_thread(deal, known)
         inputs = {task: found for one in known.values() for task, found in one.tasks.items()}
-        await self._forget_all_but({one.member for one in known.values()})
-        return {seat: pack_told(one, inputs) for seat, one in told.items()}
-
-    async def _forget_all_but(self, ids: set[str]) -> None:
         # Before the round ends: a member that comes back later cannot have written its new entry yet.
-        gone = self._members.entries.keys() - ids
-        if gone:
-            try:
-                async with asyncio.timeout(_PAUSE):
-                    await self._members.remove(gone)
-            except (BrokerError, TimeoutError) as error:
-                log.debug("entries of members that are gone stay for now: %s", error)
+        await self._members.forget_all_but({one.member for one in known.values()}, _PAUSE)
+        return {seat: pack_told(one, inputs) for seat, one in told.items()}
 
     def _said(self) -> Said:
         return Said(
@@ -272,25 +264,30 @@ class KafkaMembership:
     # What others know
 
     async def _publish(self) -> None:
-        """Write this member's entry at each change, and then pass the tasks on to the engine."""
+        """Write this member's entry at each change, then pass the tasks on; at once where the writing takes long."""
         written: Entry | None = None
+        troubled = False
         while True:
             await self._news.wait()
             self._news.clear()
             entry, target = self._entry(), self._tasks.target
             try:
-                if entry != written:
-                    await self._members.tell(entry)
-            except (BrokerUnavailable, OutcomeUnknown) as error:
-                log.warning("group %s: the others cannot be told of this member: %s", self.seat.group, error)
-                await asyncio.sleep(_PAUSE)
+                async with asyncio.timeout(_TELLING):
+                    if entry != written:
+                        await self._members.tell(entry)
+                written, troubled = entry, False
+            except (BrokerUnavailable, OutcomeUnknown, TimeoutError) as error:
+                if not troubled:
+                    log.warning("group %s: others cannot be told of this member: %r", self.seat.group, error)
+                troubled = True
                 self._news.set()
-                continue
             except BrokerError as error:
                 self._fail(error)
                 return
-            written, self._published = entry, target
+            self._published = target
             self._changed.set()
+            if troubled:
+                await asyncio.sleep(_PAUSE)
 
     def _entry(self) -> Entry:
         return Entry(

@@ -99,10 +99,17 @@ class Topics:
 
     async def most_bytes(self) -> int | None:
         """Return what the brokers take of a batch unless a topic says otherwise; None where that is not told."""
-        node = next(iter(self._cluster.nodes))
-        response = await self._cluster.send(node, DescribeConfigsRequest([(_BROKER, str(node), ["message.max.bytes"])]))
-        found = [entry[1] for resource in response.resources if not resource[0] for entry in resource[4]]
-        return int(found[0]) if found else None
+        lost = Lost("no broker is known")
+        for node in self._cluster.by_nearness():
+            request = DescribeConfigsRequest([(_BROKER, str(node), ["message.max.bytes"])])
+            try:
+                response = await self._cluster.send(node, request)
+            except Lost as error:
+                lost = error
+                continue
+            found = [entry[1] for resource in response.resources if not resource[0] for entry in resource[4]]
+            return int(found[0]) if found else None
+        raise lost
 
     async def _find(self, name: str) -> TopicSpec | None:
         try:
