@@ -25,7 +25,7 @@ from dsl.record import Record
 from dsl.stream import Stream
 from dsl.table import DictTable, Table
 from dsl.topic import Topic
-from dsl.window import Window, hopping, tumbling
+from dsl.window import Window, hopping, session, tumbling
 
 __all__ = [
     "App",
@@ -52,6 +52,7 @@ __all__ = [
     "mean",
     "min",
     "quantile",
+    "session",
     "std",
     "sum",
     "top_k",

@@ -156,7 +156,7 @@ class Grouped:
     def window(self, window: AnyWindow) -> Windowed:
         """Cut each group into windows of event time."""
         if not isinstance(window, AnyWindow):
-            raise DeclarationError(f'window() takes a window, such as tumbling("10s"), not {window!r}.')
+            raise DeclarationError(f'window() takes a window, such as tumbling("1h") or session("9m"), not {window!r}.')
         return Windowed(self, window)
 
     def agg(self, **aggregates: Aggregate) -> Aggregated:

@@ -83,7 +83,20 @@ class CalendarWindow(Window, frozen=True, kw_only=True, tag="calendar"):
         return f"{'tumbling' if self.is_tumbling else 'hopping'}({self.size}{letter}{step}, tz={self.tz}{offset})"
 
 
-AnyWindow = FixedWindow | CalendarWindow
+class SessionWindow(Window, frozen=True, kw_only=True, tag="session"):
+    """All records of a key with at most `gap` between one and the next: a window `[first, last]`.
+
+    It is closed once last + `gap` + `grace` < watermark, and kept for `retention` from last + `gap` on.
+    """
+
+    gap: int
+
+    @property
+    def shape(self) -> str:
+        return f"session({show(self.gap)})"
+
+
+AnyWindow = FixedWindow | CalendarWindow | SessionWindow
 
 
 def tumbling(
@@ -94,7 +107,7 @@ def tumbling(
     grace: Duration = 0,
     emit: str = "change",
     retention: Duration | None = None,
-) -> AnyWindow:
+) -> FixedWindow | CalendarWindow:
     """Cut time into windows of one size that do not overlap.
 
     `emit="change"` publishes a row at each commit that changed it, `"close"` once, when the window can no
@@ -122,7 +135,7 @@ def hopping(
     grace: Duration = 0,
     emit: str = "change",
     retention: Duration | None = None,
-) -> AnyWindow:
+) -> FixedWindow | CalendarWindow:
     """Cut time into windows of one size, a new one beginning each `step`; a record is in several.
 
     `tz` and `offset` are as for `tumbling`.
@@ -135,9 +148,32 @@ def hopping(
     return _aligned("hopping", size, step, tz, offset, _common(grace, emit, retention))
 
 
+def session(
+    gap: Duration | None = None,
+    *,
+    grace: Duration = 0,
+    emit: str = "change",
+    retention: Duration | None = None,
+) -> SessionWindow:
+    """Put records of a key together as long as there is at most `gap` between one and the next.
+
+    A record between two sessions merges them. The window's bounds are the event times of the first and the last record.
+    A session is closed, and takes no more records, once the watermark is beyond its last record + `gap` + `grace`.
+
+    >>> print(session("30m", grace="1m"))
+    session(30m, grace=1m, emit=change)
+    """
+    if gap is None:
+        raise DeclarationError('a session window needs a gap: session("30m").')
+    gap_us = microseconds(gap, "session gap")
+    if gap_us <= 0:
+        raise DeclarationError(f"a session's gap must be positive, not {gap!r}.")
+    return SessionWindow(gap=gap_us, **_fields(_common(grace, emit, retention)))
+
+
 def _aligned(
     kind: str, size: Duration | None, step: Duration | None, tz: str | None, offset: Duration, common: Window
-) -> AnyWindow:
+) -> FixedWindow | CalendarWindow:
     if size is None or step is None:
         raise DeclarationError(f'a {kind} window needs a size: {kind}("10s").')
     if tz is not None or calendar_period(size, tz) or calendar_period(step, tz):

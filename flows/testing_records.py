@@ -18,7 +18,7 @@ from flows.decode.values import decoder_of
 class OutputRecord(msgspec.Struct, frozen=True):
     """A record that came out: `timestamp` in seconds, `value` of the topic's type, None for a removal.
 
-    `window` is the start of the row's window in seconds, of a change of a table that has windows.
+    `window` and `window_end` are the bounds of the row's window in seconds, of a change of a table that has windows.
     """
 
     key: Any
@@ -26,6 +26,7 @@ class OutputRecord(msgspec.Struct, frozen=True):
     timestamp: float | None
     headers: dict[str, bytes] = {}
     window: float | None = None
+    window_end: float | None = None
 
 
 class LateRecord(msgspec.Struct, frozen=True):

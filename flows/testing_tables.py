@@ -23,7 +23,7 @@ class ChangeLog:
     def publish(self, table: str, changes: list[Change]) -> None:
         if changes and changes[0].timestamp is not None:
             # A declared table's: in no order within a commit, so they get one that a test can rely on.
-            changes = sorted(changes, key=lambda c: [c.key.get("window_start", 0.0), *map(str, c.key.values())])
+            changes = sorted(changes, key=_order)
         self._changes[table].extend(changes)
 
     def miss(self, table: str) -> None:
@@ -33,7 +33,13 @@ class ChangeLog:
         """Return the changes since the last call."""
         changes, self._changes[table] = self._changes[table], []
         return [
-            OutputRecord(_key(c.key, keys), _value(c.row), c.timestamp, window=c.key.get("window_start"))
+            OutputRecord(
+                _key(c.key, keys),
+                _value(c.row),
+                c.timestamp,
+                window=c.key.get("window_start"),
+                window_end=c.key.get("window_end"),
+            )
             for c in changes
         ]
 
@@ -65,6 +71,11 @@ class TableReader:
 
     def __len__(self) -> int:
         return len(self.rows())
+
+
+def _order(change: Change) -> tuple[Any, ...]:
+    """Order by window and key; the sessions that were merged into others come before those."""
+    return change.row is not None, change.key.get("window_start", 0.0), *map(str, change.key.values())
 
 
 def _key(row: Row, keys: tuple[str, ...]) -> Any:

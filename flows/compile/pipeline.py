@@ -60,6 +60,7 @@ class Pipeline:
         self.lockstep = False
         self.work: list[Work] = []
         self.changes: Changes = {}
+        self.written: Changes = {}
         self.change_sinks: dict[str, list[Callable[[list[bytes], list[bytes | None]], None]]] = {}
 
     async def start(self) -> None:
@@ -128,13 +129,14 @@ class Pipeline:
         return tables + sum(len(t.dirty) for t in self.dict_tables.values()) + len(self.outbox)
 
     def changed(self, table: str, keys: list[bytes], states: Sequence[bytes | None]) -> None:
-        """Learn of the rows that a commit changes."""
-        rounds = self.changes.setdefault(table, [])
-        rows = dict(zip(keys, states, strict=True))
-        if rounds and rounds[-1].keys().isdisjoint(rows):
-            rounds[-1].update(rows)
-        else:
-            rounds.append(rows)
+        """Learn of the rows that a commit changes, in order."""
+        _add(self.changes, table, keys, states)
+        if table in self.change_sinks:
+            _add(self.written, table, keys, states)
+
+    def forgotten(self, table: str, keys: list[bytes], states: Sequence[bytes | None]) -> None:
+        """Learn of the rows that a commit removes because they are kept no longer: no topic is told of them."""
+        _add(self.changes, table, keys, states)
 
     def flush(self) -> None:
         """Bring all memtables into the state's staged rows, and their outputs into the outbox (step 2)."""
@@ -149,7 +151,7 @@ class Pipeline:
         for dict_table in self.dict_tables.values():
             dict_table.flush()
         for name, sinks in self.change_sinks.items():
-            for rows in self.changes.get(name, ()):
+            for rows in self.written.pop(name, ()):
                 for sink in sinks:
                     sink(list(rows), list(rows.values()))
 
@@ -165,3 +167,12 @@ class Pipeline:
     def outputs(self) -> dict[TopicPartition, Outgoing]:
         """Hand over the records for topics."""
         return self.outbox.take()
+
+
+def _add(changes: Changes, table: str, keys: list[bytes], states: Sequence[bytes | None]) -> None:
+    rounds = changes.setdefault(table, [])
+    rows = dict(zip(keys, states, strict=True))
+    if rounds and rounds[-1].keys().isdisjoint(rows):
+        rounds[-1].update(rows)
+    else:
+        rounds.append(rows)

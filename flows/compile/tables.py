@@ -12,9 +12,8 @@ from dsl.plan.graph import Plan
 from dsl.plan.nodes import AggregateNode, TableNode
 from dsl.plan.types import Kind
 from dsl.table import DictTable
+from flows.compile.windows import Bounds, bounds_of, numbers_of, start_place
 from flows.operate.aggregates import Aggregation
-from flows.operate.base import WINDOW
-from flows.operate.windows import cut_of
 from flows.query.base import Row, TableInfo
 from flows.query.columns import column
 from flows.query.rows import Entry
@@ -35,13 +34,14 @@ class TableDecoder:
         node = plan.table_nodes()[table]
         self.info = _info(plan, node)
         self._schema = node.schema
-        self._ends: Callable[[pl.DataFrame], pl.Series] | None = None
+        self._bounds: Bounds | None = None
         self._waits = False
         self._results: Callable[[Sequence[bytes]], pl.DataFrame] | None = None
         if isinstance(node, AggregateNode):
-            self._ends = None if node.window is None else cut_of(node.window).ends
             self._waits = node.window is not None and node.window.emit == "close"
-            self._codec = KeyCodec((object,) * len(node.keys), windowed=node.window is not None)
+            self._codec = KeyCodec((object,) * len(node.keys), numbers_of(node.window))
+            self._start = start_place(node.window)
+            self._bounds = None if node.window is None else bounds_of(node.window, self._codec)
             self._results, self._names = Aggregation(node.aggregates).results, [c.name for c in node.aggregates]
         else:
             declared = plan.types.get(node.id)
@@ -52,6 +52,11 @@ class TableDecoder:
     def key(self, key: bytes) -> Row:
         """Return the key columns of a row, and its window's bounds in seconds."""
         return {name: values[0] for name, values in self._keys([key]).items()}
+
+    @property
+    def window_bytes(self) -> int:
+        """The bytes of an encoded key that stand for its window."""
+        return self._codec.window_bytes
 
     def key_rows(self, keys: Sequence[bytes]) -> list[Row]:
         """Return the key columns of many rows, without their windows."""
@@ -96,14 +101,14 @@ class TableDecoder:
 
     def window_start(self, key: bytes) -> float | None:
         """Return the window start of a key in seconds; None for a table without windows."""
-        return None if self._ends is None else self._codec.window(key) / _SECOND
+        return None if self._bounds is None else self._codec.numbers([key], self._start)[0] / _SECOND
 
     def _keys(self, keys: Sequence[bytes]) -> dict[str, list[Any]]:
-        columns, windows = self._codec.decode_columns(keys)
+        columns, _ = self._codec.decode_columns(keys)
         found = dict(zip(self.info.keys, columns, strict=True))
-        if self._ends is not None and windows is not None:
-            ends = self._ends(pl.DataFrame({WINDOW: windows}, schema={WINDOW: pl.Int64})).to_list()
-            found[START] = [w / _SECOND for w in windows]
+        if self._bounds is not None:
+            starts, ends = self._bounds(keys)
+            found[START] = [w / _SECOND for w in starts]
             found[END] = [w / _SECOND for w in ends]
         return found
 

@@ -34,13 +34,13 @@ from flows.compile.names import dead_letters, late_topic
 from flows.compile.pipeline import Branch, Pipeline
 from flows.compile.tables import TableDecoder
 from flows.compile.texts import kept_texts
+from flows.compile.windows import table_step
 from flows.decode.message_keys import KeyClaim, encode_message_key
 from flows.decode.times import EventTimes
 from flows.decode.values import ValueDecoder
 from flows.emit.dead_letters import DeadLetterBox
 from flows.emit.late import LateBox
 from flows.emit.outbox import Outbox
-from flows.operate.aggregate import AggregateStep
 from flows.operate.aggregates import Aggregation
 from flows.operate.base import ROW, Batch, FrameStep
 from flows.operate.dict_table import DictTableState
@@ -176,7 +176,7 @@ class TaskCompiler:
             self.context.partition,
             node.keys,
             node.schema.names,
-            encode_keys=_codec(node.schema, node.keys, windowed=False).encode_columns,
+            encode_keys=KeyCodec(_key_types(node.schema, node.keys)).encode_columns,
             now_ms=self.context.now_ms,
             outputs=self.outbox,
             dead=self.dead,
@@ -203,16 +203,15 @@ class TaskCompiler:
             self.context.now_ms,
             lambda count: self.context.metrics.late.update({node.table: count}),
         )
-        step = AggregateStep(
-            node.table,
-            node.keys,
-            node.window,
+        step = table_step(
+            node,
             [compile_expr(expr, schema).alias(name) for name, expr in accumulators.inputs],
+            _key_types(schema, node.keys),
             accumulators=accumulators,
-            encoder=_codec(schema, node.keys, windowed=node.window is not None),
             state=self.context.state,
             late=late,
             changed=lambda keys, states: self.pipeline.changed(node.table, keys, states),
+            forgotten=lambda keys, states: self.pipeline.forgotten(node.table, keys, states),
         )
         self.branch.tables.append(step)
         self._table_sinks(node)
@@ -285,6 +284,6 @@ class TaskCompiler:
         )
 
 
-def _codec(schema: Schema, keys: tuple[str, ...], *, windowed: bool) -> KeyCodec:
+def _key_types(schema: Schema, keys: tuple[str, ...]) -> tuple[Any, ...]:
     kinds = [t.kind for k in keys if (t := schema.get(k)) is not None]
-    return KeyCodec(tuple(PYTHON_TYPES.get(kind, object) for kind in kinds), windowed)
+    return tuple(PYTHON_TYPES.get(kind, object) for kind in kinds)

@@ -33,6 +33,7 @@ class AggregateStep:
         state: TaskTables,
         late: LateRows,
         changed: Changed,
+        forgotten: Changed,
     ) -> None:
         self.table, self._window = table, window
         self._keys, self._arguments = keys, arguments
@@ -40,7 +41,7 @@ class AggregateStep:
         self._late, self._changed = late, changed
         self._by = [*keys, WINDOW] if window else list(keys)
         self._assigner = WindowAssigner(cut_of(window), window.grace) if window else None
-        self._closing = Closing(table, encoder, state, changed)
+        self._closing = Closing(table, encoder, state, changed, forgotten)
         order = [PARTITION, OFFSET] if accumulators.needs_order else []
         self._needed = [*map(pl.col, keys), pl.col(TIME), pl.col(WATERMARK), *map(pl.col, order), *arguments]
         self._partials: list[pl.DataFrame] = []

@@ -6,42 +6,51 @@ last record of a session.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from flows.operate.tables import Changed, KeyEncoder, TaskTables
-from flows.state.base import OPEN
+from flows.state.base import OPEN, Rows
 
 BEGINNING = -(1 << 62)
 """Before all event times, in microseconds."""
 
 
 class Closing:
-    """Close and expire the windows of one table in one task, each once."""
+    """Close and expire the windows of one table in one task, each once.
 
-    def __init__(self, table: str, encoder: KeyEncoder, state: TaskTables, changed: Changed) -> None:
-        self._table, self._encoder, self._state, self._changed = table, encoder, state, changed
+    `changed` is told of rows that readers see now, `forgotten` of those that are kept no longer.
+    """
+
+    def __init__(
+        self, table: str, encoder: KeyEncoder, state: TaskTables, changed: Changed, forgotten: Changed
+    ) -> None:
+        self._table, self._encoder, self._state = table, encoder, state
+        self._changed, self._forgotten = changed, forgotten
         self._closed, self._expired = BEGINNING, BEGINNING
 
-    def close(self, bound: int) -> None:
-        """Show the rows that wait in windows below `bound` to readers."""
-        if bound <= self._closed:
-            return
-        rows = list(self._open_rows(bound))
+    def begin(self, bound: int) -> None:
+        """Take all windows below `bound` as closed."""
         self._closed = bound
-        if rows:
-            keys, states = [k for k, _ in rows], [v[1:] for _, v in rows]
+
+    def close(self, bound: int) -> list[bytes]:
+        """Show the rows that wait in windows below `bound` to readers; return the keys of all that ended since."""
+        if bound <= self._closed:
+            return []
+        rows = list(self._ending(bound))
+        self._closed = bound
+        waiting = [(key, value[1:]) for key, value in rows if value[:1] == OPEN]
+        if waiting:
+            keys, states = [k for k, _ in waiting], [v for _, v in waiting]
             self._state.stage(self._table, keys, states)
             self._changed(keys, states)
+        return [key for key, _ in rows]
 
     def would_close(self, bound: int) -> bool:
         """Tell whether a row waits in a window below `bound`."""
-        return bound > self._closed and next(self._open_rows(bound), None) is not None
+        return bound > self._closed and any(value[:1] == OPEN for _, value in self._ending(bound))
 
-    def _open_rows(self, bound: int) -> Iterator[tuple[bytes, bytes]]:
-        """Iterate over the rows that wait in windows below `bound`; below the last bound there are none."""
+    def _ending(self, bound: int) -> Rows:
+        """Iterate over the rows of windows below `bound`; below the last bound none is open."""
         start, end = self._encoder.window_range(self._closed, bound)
-        rows = self._state.scan(self._table, start, end, uncommitted=True)
-        return ((key, value) for key, value in rows if value[:1] == OPEN)
+        return self._state.scan(self._table, start, end, uncommitted=True)
 
     def expire(self, bound: int) -> None:
         """Remove the windows below `bound`, with a tombstone each."""
@@ -52,4 +61,4 @@ class Closing:
         self._expired = bound
         if keys:
             self._state.stage_range_delete(self._table, start, end, keys)
-            self._changed(keys, [None] * len(keys))
+            self._forgotten(keys, [None] * len(keys))

@@ -16,13 +16,16 @@ from flows.query.base import Row, TableInfo, Wanted, key_contains
 Entry = tuple[bytes, bytes]
 
 _CHUNK = 2048
-_WINDOW_BYTES = 8
 
 
 class RowDecoder(Protocol):
     """Knows how a table's rows are stored."""
 
     info: TableInfo
+
+    @property
+    def window_bytes(self) -> int:
+        """The bytes of an encoded key that stand for its window, and order windows by time; 0 without windows."""
 
     def key(self, key: bytes) -> Row:
         """Return the key columns of a row, and its window."""
@@ -60,13 +63,14 @@ def select_entries(decoder: RowDecoder, entries: Iterable[Entry], wanted: Wanted
     """Return the entries that a reader asks for, newest window first, within a window in their order."""
     chosen: Iterable[Entry] = entries
     if wanted.exact is not None:
-        skip, exact = (0 if decoder.info.window is None else _WINDOW_BYTES), wanted.exact
+        skip, exact = decoder.window_bytes, wanted.exact
         chosen = (e for e in chosen if e[0][skip:] == exact)
     if wanted.window is not None:
         chosen = (e for e in chosen if decoder.window_start(e[0]) == wanted.window)
     if decoder.info.window is not None:
         # Stable, so that within a window rows stay in key order.
-        chosen = sorted(chosen, key=lambda e: e[0][:_WINDOW_BYTES], reverse=True)
+        size = decoder.window_bytes
+        chosen = sorted(chosen, key=lambda e: e[0][:size], reverse=True)
     found = chosen if wanted.key is None else _matching(decoder, iter(chosen), wanted.key)
     return list(found) if wanted.limit is None else list(islice(found, max(wanted.limit, 0)))
 
@@ -81,6 +85,6 @@ def window_starts(decoder: RowDecoder, entries: Iterable[Entry], *, limit: int =
     """Return the starts of the windows that have rows, in seconds, newest first."""
     if decoder.info.window is None:
         return []
-    firsts = {e[0][:_WINDOW_BYTES]: e[0] for e in entries}
-    starts = [decoder.window_start(firsts[w]) for w in sorted(firsts, reverse=True)[: max(limit, 0)]]
-    return [s for s in starts if s is not None]
+    firsts = {e[0][: decoder.window_bytes]: e[0] for e in entries}
+    starts = {decoder.window_start(key) for key in firsts.values()}
+    return sorted((s for s in starts if s is not None), reverse=True)[: max(limit, 0)]

@@ -28,7 +28,12 @@ class Encode(Protocol):
     key_field: str | None
 
     def encode(
-        self, value: Any, key: Any = None, timestamp: float | None = None
+        self,
+        value: Any,
+        key: Any = None,
+        timestamp: float | None = None,
+        *,
+        headers: dict[str, bytes] | None = None,
     ) -> tuple[str, int, bytes | None, bytes | None, int, Headers]: ...
 
 
@@ -58,15 +63,19 @@ class StreamSink:
 class TableRows(Protocol):
     """The rows of a table, from their stored form."""
 
+    def key(self, key: bytes) -> dict[str, Any]:
+        """Return the key columns of a row, and its window's bounds in seconds."""
+
     def rows(self, entries: Sequence[tuple[bytes, bytes]]) -> list[dict[str, Any]]: ...
 
 
 class ChangeSink:
     """Write a declared table's changes to a topic: the row as a JSON object, its group's key as key.
 
-    The only rows that such a table removes are those of windows past their retention. That is forgetting, not deletion
-    (as in Kafka Streams' window stores), so nothing is written: a null under the group's key would delete the rows of
-    its newer windows wherever the topic is read as a table.
+    Rows of windows past their retention are forgotten, not deleted (as in Kafka Streams' window stores): they do not
+    come here, as a null under the group's key would delete the rows of its newer windows wherever the topic is read as
+    a table. A session that grew or merged is a null, with its bounds in the headers `window-start` and `window-end`,
+    before the session that it became.
 
     A row that the topic cannot carry goes to the dead letters: key and state, with the table as their topic.
     """
@@ -87,14 +96,22 @@ class ChangeSink:
     def write(self, keys: list[bytes], states: list[bytes | None]) -> None:
         """Write the changes of a commit. The record's timestamp is the largest event time in the row."""
         live = [(k, s) for k, s in zip(keys, states, strict=True) if s is not None]
-        for (key, live_state), row in zip(live, self._rows.rows(live), strict=True):
-            time = _first(live_state)[0]
+        rows = iter(self._rows.rows(live))
+        for key, state in zip(keys, states, strict=True):
+            if state is None:
+                self._remove(self._rows.key(key))
+                continue
+            row, time = next(rows), _first(state)[0]
             try:
                 output = self._encoder.encode(row, self._key(row), None if time == NO_TIME else time / 1_000_000)
             except _REFUSALS as error:
-                self._dead.refuse(self._step, self._record(key, live_state), 0, f"{error}")
+                self._dead.refuse(self._step, self._record(key, state), 0, f"{error}")
                 continue
             self._outputs.append(*output)
+
+    def _remove(self, place: dict[str, Any]) -> None:
+        headers = {f"window-{end}": str(place[f"window_{end}"]).encode() for end in ("start", "end")}
+        self._outputs.append(*self._encoder.encode(None, self._key(place), headers=headers))
 
     def _record(self, key: bytes, state: bytes) -> Records:
         return Records(

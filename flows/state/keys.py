@@ -106,9 +106,10 @@ class KeyCodec:
         """Return the window start of an encoded key, in microseconds; of two numbers the first."""
         return _decode_window(encoded[:8])
 
-    def more(self, keys: Sequence[bytes]) -> list[int]:
-        """Return the second numbers of windows that have two."""
-        return [self._window_values[key[8:16]] for key in keys]
+    def numbers(self, keys: Sequence[bytes], place: int = 0) -> list[int]:
+        """Return the first or second numbers of the windows of encoded keys."""
+        start, end = 8 * place, 8 * place + 8
+        return [self._window_values[key[start:end]] for key in keys]
 
     def window_range(self, start: int, end: int) -> tuple[bytes, bytes]:
         """Return the byte range of all keys whose window (its first number) begins in `[start, end)` microseconds."""
@@ -128,7 +129,7 @@ class KeyCodec:
 
     def decode_columns(self, keys: Sequence[bytes]) -> tuple[list[list[Any]], list[int] | None]:
         """Decode many keys into one list a column, and the list of window starts (None without windows)."""
-        windows = [self._window_values[key[:8]] for key in keys] if self.windowed else None
+        windows = self.numbers(keys) if self.windowed else None
         if self.types == (str,) and (texts := self._decode_texts(keys)) is not None:
             return [texts], windows
         rows = [self._tails[key[self.window_bytes :]] for key in keys]

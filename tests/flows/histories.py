@@ -144,8 +144,7 @@ def check_changes(t: Driver, table: flows.Table, oracle: TableOracle) -> None:
     last_change = {}
     for change in t.output(table):
         key = change.key if len(table.keys) > 1 else (change.key,)
-        start = None if change.window is None else round(change.window * SECOND)
-        last_change[Group(key, start)] = change.value
+        last_change[Group(key, microseconds(change.window), microseconds(change.window_end))] = change.value
     expected = oracle.rows()
     assert {p for p, value in last_change.items() if value is not None} == expected.keys()
     for place, row in expected.items():
@@ -154,8 +153,12 @@ def check_changes(t: Driver, table: flows.Table, oracle: TableOracle) -> None:
 
 
 def group(row: dict[str, Any], keys: Sequence[str]) -> Group:
-    start = row.get("window_start")
-    return Group(tuple(row[k] for k in keys), None if start is None else round(start * SECOND))
+    bounds = (microseconds(row.get(f"window_{end}")) for end in ("start", "end"))
+    return Group(tuple(row[k] for k in keys), *bounds)
+
+
+def microseconds(seconds: float | None) -> int | None:
+    return None if seconds is None else round(seconds * SECOND)
 
 
 def same(found: Any, expected: Any) -> bool:

@@ -44,10 +44,11 @@ class Refused(NamedTuple):
 
 
 class Group(NamedTuple):
-    """A row of the table: its key and window start (None without windows)."""
+    """A row of the table: its key and window (None without windows)."""
 
     key: tuple[Any, ...]
     window: int | None
+    end: int | None = None
 
 
 class TableOracle:
@@ -96,7 +97,7 @@ class TableOracle:
             if windows.end(start) + windows.grace <= now:
                 closed.append(start)
             else:
-                self._put(Group(key, start), event)
+                self._put(Group(key, start, windows.end(start)), event)
         if closed:
             self.late.append(Late(event.values, event.time, tuple(closed)))
 

@@ -132,7 +132,7 @@ def test_windows_of_two_numbers_order_by_both_and_come_back() -> None:
     ends, starts = [5, -3, 5, 5], [1, -9, -2, 1]
     keys = codec.encode_columns([["b", "a", "c", "a"]], ends, starts)
     assert codec.decode_columns(keys) == ([["b", "a", "c", "a"]], ends)
-    assert codec.more(keys) == starts
+    assert codec.numbers(keys, 1) == starts
     assert [codec.decode(key) for key in sorted(keys)] == ["a", "c", "a", "b"]
     low, high = codec.window_range(0, 6)
     assert sum(low <= key < high for key in keys) == 3

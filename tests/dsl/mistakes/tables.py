@@ -2,7 +2,22 @@
 
 from __future__ import annotations
 
-from flows import arg_max, col, collect, count, first, histogram, hopping, mean, quantile, sum, top_k, tumbling, var
+from flows import (
+    arg_max,
+    col,
+    collect,
+    count,
+    first,
+    histogram,
+    hopping,
+    mean,
+    quantile,
+    session,
+    sum,
+    top_k,
+    tumbling,
+    var,
+)
 from tests.dsl.mistakes.airport import Departure, app, departures
 
 
@@ -52,6 +67,14 @@ def hours_of_a_zone() -> None:
 
 def months_in_steps_of_days() -> None:
     hopping("1mo", "1d", tz="Europe/Berlin")  # here
+
+
+def session_without_a_gap() -> None:
+    session()  # here
+
+
+def session_of_no_time() -> None:
+    session("0s", emit="close")  # here
 
 
 def offset_beyond_the_step() -> None:

@@ -1,0 +1,64 @@
+"""From a table's window to the operator that keeps it, how its keys are laid out, and the bounds that its rows show."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import polars as pl
+
+from dsl.plan.nodes import AggregateNode
+from dsl.window import AnyWindow, CalendarWindow, FixedWindow, SessionWindow
+from flows.compile.names import INDEX
+from flows.operate.aggregate import AggregateStep
+from flows.operate.base import WINDOW
+from flows.operate.open_windows import OpenWindows
+from flows.operate.session import SessionStep
+from flows.operate.tables import TableStep
+from flows.operate.windows import cut_of
+from flows.state.keys import KeyCodec
+
+Bounds = Callable[[Sequence[bytes]], tuple[list[int], list[int]]]
+"""Starts and ends of the windows of encoded keys, in microseconds."""
+
+
+def numbers_of(window: AnyWindow | None) -> int:
+    """Return how many numbers stand before the key in the rows of a table."""
+    if window is None:
+        return 0
+    return 2 if isinstance(window, SessionWindow) else 1
+
+
+def table_step(node: AggregateNode, arguments: list[pl.Expr], key_types: tuple[Any, ...], **parts: Any) -> TableStep:
+    """Build the operator of a table; `parts` are what all kinds take."""
+    parts["encoder"] = KeyCodec(key_types, numbers_of(node.window))
+    if isinstance(node.window, SessionWindow):
+        opened = OpenWindows(node.table + INDEX, KeyCodec(key_types), parts["state"])
+        return SessionStep(node.table, node.keys, node.window, arguments, open_windows=opened, **parts)
+    return AggregateStep(node.table, node.keys, node.window, arguments, **parts)
+
+
+def start_place(window: AnyWindow | None) -> int:
+    """Return which of the numbers before a key is the start of its window."""
+    return 1 if isinstance(window, SessionWindow) else 0
+
+
+def bounds_of(window: AnyWindow, codec: KeyCodec) -> Bounds:
+    """Return how the bounds of windows are read from keys."""
+    if isinstance(window, SessionWindow):
+        return lambda keys: (codec.numbers(keys, 1), codec.numbers(keys))
+    ends = _ends(window)
+
+    def bounds(keys: Sequence[bytes]) -> tuple[list[int], list[int]]:
+        starts = codec.numbers(keys)
+        return starts, ends(starts)
+
+    return bounds
+
+
+def _ends(window: FixedWindow | CalendarWindow) -> Callable[[list[int]], list[int]]:
+    if isinstance(window, FixedWindow):
+        size = window.size
+        return lambda starts: [start + size for start in starts]
+    ends = cut_of(window).ends
+    return lambda starts: ends(pl.DataFrame({WINDOW: starts}, schema={WINDOW: pl.Int64})).to_list()
