@@ -49,6 +49,8 @@ Flag = Annotated[bool, msgspec.Meta(description="true or false")]
 Port = Annotated[int, _whole(-1, 65535)]
 Count = Annotated[int, _whole(1)]
 Size = Annotated[int, _whole(_MIB)]
+_COPIES = _whole(1, 32)
+Copies = Annotated[int, _COPIES]
 Positive = Annotated[float, msgspec.Meta(gt=0, lt=1e9)]
 Words = Annotated[str | None, msgspec.Meta(description="a text")]
 File = Annotated[Path | None, msgspec.Meta(description="a file")]
@@ -101,7 +103,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     kafka_ca_file: File = None
     kafka_cert_file: File = None
     kafka_key_file: File = None
-    kafka_replication: Annotated[int | None, _whole(1, 32)] = None
+    kafka_replication: Annotated[Copies | None, msgspec.Meta(description=_COPIES.description)] = None
 
     @property
     def broker_url(self) -> str:

@@ -54,6 +54,7 @@ def test_a_folder_starts_from_where_it_was_written(tmp_path: Path) -> None:
         ("LOG_LEVEL", "DEBUG", "debug"),
         ("WEB_PORT", " -1 ", -1),
         ("SPEED", "0.5", 0.5),
+        ("KAFKA_REPLICATION", "3", 3),
     ],
 )
 def test_text_becomes_the_type(tmp_path: Path, name: str, text: str, value: Any) -> None:
