@@ -7,6 +7,7 @@ import logging
 import os
 import sys
 import time
+from collections.abc import Callable
 from typing import Any, TextIO
 
 import msgspec
@@ -37,6 +38,28 @@ class LineFormatter(logging.Formatter):
         if record.exc_info and record.exc_info[1] is not None:
             line += "\n" + self.formatException(record.exc_info)
         return line
+
+
+class LineHandler(logging.StreamHandler[TextIO]):
+    """Write lines to a stream; while there are progress bars on it, by `above`, which writes above them."""
+
+    above: Callable[[str], None] | None = None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if self.above is None:
+            super().emit(record)
+            return
+        try:
+            self.above(self.format(record))
+        except Exception:  # noqa: BLE001  (logging never raises: it reports)
+            self.handleError(record)
+
+
+def write_lines_by(above: Callable[[str], None] | None) -> None:
+    """Let log lines be written by a function instead, or (None) as usual."""
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, LineHandler):
+            handler.above = above
 
 
 class JsonFormatter(logging.Formatter):
@@ -72,7 +95,7 @@ def set_up_logs(
     `process` is the number of this one among several of a supervisor.
     """
     stream = stream or sys.stderr
-    handler = logging.StreamHandler(stream)
+    handler = LineHandler(stream)
     handler.setFormatter(JsonFormatter(process) if as_json else LineFormatter(_is_terminal(stream), process))
     root = logging.getLogger()
     root.handlers[:] = [handler]

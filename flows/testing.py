@@ -74,7 +74,7 @@ class Driver:
             hub=self._changes,
             decoders=table_decoders(self._plan),
             open_store=self._open_store,
-            progress=lambda table, done, total, rate: None,
+            progress=lambda *_: None,
             backoff=_no_pause,
             guarantee=guarantee,
             probe=probe,

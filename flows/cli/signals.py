@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: the first asks the worker to finish what is in flight, the second leaves at once.
+"""Ctrl-C, SIGTERM and SIGHUP: the first asks the worker to finish what is in flight, the second leaves at once.
 
 A thread hears the signals, so that they work while the main thread is inside a long call of a library. Leaving at once
 is safe: nothing uncommitted survives a process.
@@ -10,12 +10,13 @@ import os
 import signal
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from types import FrameType, TracebackType
 from typing import Any
 
 import click
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Stopper:
@@ -41,7 +42,7 @@ class Stopper:
         self._out, self._in = os.pipe()
         os.set_blocking(self._in, False)
         # A handler of Python makes the interpreter write the signal's number into the pipe, whatever runs.
-        self._handlers: dict[int, Any] = {s: signal.signal(s, _heard_elsewhere) for s in _SIGNALS}
+        self._handlers: dict[int, Any] = {s: signal.signal(s, _heard_elsewhere) for s in _SIGNALS if not _is_ignored(s)}
         self._wakeup = signal.set_wakeup_fd(self._in, warn_on_full_buffer=False)
         self._thread = threading.Thread(target=self._listen, name="flows-signals", daemon=True)
         self._thread.start()
@@ -74,8 +75,14 @@ class Stopper:
             if self._ask is None or self._asked:
                 os._exit(128 + number)
             self._asked = True
-            click.echo("Stopping: finishing what is in flight. Ctrl-C once more leaves at once.", err=True)
+            with suppress(OSError):  # after SIGHUP the terminal may be gone
+                click.echo("Stopping: finishing what is in flight. Ctrl-C once more leaves at once.", err=True)
             self._ask()
+
+
+def _is_ignored(number: int) -> bool:
+    """Tell whether whoever started the process wants it to live on, as `nohup` does."""
+    return number == signal.SIGHUP and signal.getsignal(number) is signal.SIG_IGN
 
 
 def _heard_elsewhere(number: int, frame: FrameType | None) -> None:

@@ -13,10 +13,10 @@ from flows.clock import Clock
 from flows.compile.tables import TableDecoder
 from flows.metrics import WorkerMetrics
 from flows.query.base import Change
+from flows.run.progress import Report
 from flows.run.turns import Turns
 from flows.settings import Guarantee
 from flows.state.base import Store
-from flows.state.restore import Progress
 
 Probe = Callable[[str], None]
 """Called at each numbered step of a protocol; tests raise there to crash the task."""
@@ -46,7 +46,7 @@ class Environment(msgspec.Struct, kw_only=True):
     hub: Changes
     decoders: dict[str, TableDecoder]
     open_store: Callable[[str], Store]
-    progress: Progress
+    progress: Report
     backoff: Callable[[int], Awaitable[None]]
     commit_interval: float = 0.05
     commit_rows: int = 20_000

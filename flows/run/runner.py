@@ -77,8 +77,8 @@ class TaskRunner:
                 self._env.metrics.trouble(f"task {task_id}: {error}")
                 await asyncio.sleep(_PAUSE)
             except StateCorrupt as error:
-                log.warning("task %s rebuilds its state from the changelogs: %s", task_id, error)
-                self._env.metrics.trouble(f"task {task_id}: {error}")
+                log.warning("task %s rebuilds its state from the changelogs: %s", task_id, error.message)
+                self._env.metrics.trouble(f"task {task_id}: {error.message}; it is rebuilt from the changelogs")
                 await asyncio.to_thread(self._discard, task_id)
             except Exception:
                 log.debug("task %s failed", task_id, exc_info=True)

@@ -48,7 +48,7 @@ class Stores:
         try:
             store = RocksStore(path, self._resources)
         except StateCorrupt as error:
-            log.warning("%s; it is rebuilt from its changelogs", error)
+            log.warning("%s; it is rebuilt from its changelogs", error.message)
             destroy_store(path, self._resources.options)
             store = RocksStore(path, self._resources)
         self._open_at[task_id] = path

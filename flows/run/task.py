@@ -56,7 +56,7 @@ class Task:
         self.at_end = False
         self.fetched = 0
         self.ready = False
-        self.progress = RestoreProgress(env.progress)
+        self.progress = RestoreProgress(env.progress, self.id)
         self.state: TaskState | None = None
         self.pipeline: Pipeline | None = None
         self._producer: Producer | None = None

@@ -179,7 +179,7 @@ class Worker:
     # What goes on beside
 
     async def _watch_drain(self, env: Environment) -> None:
-        while not await is_drained(env):  # noqa: ASYNC110  (other workers take part; only the broker knows)
+        while not (self.ready and await is_drained(env)):  # noqa: ASYNC110  (other workers take part; only the broker knows)
             await asyncio.sleep(_LOOK)
         log.info("drained: the inputs are processed to their end")
         self.stop()

@@ -51,7 +51,7 @@ def wait_for_notice(process: subprocess.Popen[str]) -> None:
     assert process.stderr.readline().startswith("Stopping: finishing what is in flight.")
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_one_signal_stops_gracefully(start: Start, number: signal.Signals) -> None:
     process = start("obeys")
     wait_for(process, "running")
@@ -59,6 +59,18 @@ def test_one_signal_stops_gracefully(start: Start, number: signal.Signals) -> No
     out, err = process.communicate(timeout=60)
     assert (process.returncode, out) == (0, "committed\n")
     assert err == "Stopping: finishing what is in flight. Ctrl-C once more leaves at once.\n"
+
+
+def test_a_hangup_that_is_ignored_stays_so(start: Start) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        process = start("obeys")
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    wait_for(process, "running")
+    process.send_signal(signal.SIGHUP)
+    process.send_signal(signal.SIGTERM)
+    assert process.communicate(timeout=60)[0] == "committed\n"
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

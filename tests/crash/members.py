@@ -109,7 +109,7 @@ class Machine:
             hub=ChangeLog(),
             decoders=group.decoders,
             open_store=lambda task: self.stores.setdefault(task, MemoryStore(group.clock)),
-            progress=lambda table, done, total, rate: None,
+            progress=lambda *_: None,
             backoff=_at_once,
             idle_after=1e9,
             probe=self.life.probe,
