@@ -128,15 +128,19 @@ class OfflineTables:
             return
         reader = self._broker.reader(behind)
         try:
-            while any(reader.position(tp) < ends[tp] for tp in behind):
+            while behind:
                 fetched = await reader.fetch(_FETCH, _PATIENCE)
-                if not fetched:
-                    tp = next(tp for tp in behind if reader.position(tp) < ends[tp])
-                    raise BrokerUnavailable(
-                        f"{tp} gave no record for {_PATIENCE:g} s before its end", fix="look whether the broker is well"
-                    )
                 for records in fetched:
                     _apply(records, rows[records.tp])
+                # A fetch that returns nothing may yet have moved, across offsets without a record.
+                now = {tp: reader.position(tp) for tp in behind}
+                if not fetched and now == behind:
+                    raise BrokerUnavailable(
+                        f"{next(iter(behind))} gave no record for {_PATIENCE:g} s before its end",
+                        fix="look whether the broker is well",
+                    )
+                reader.pause([tp for tp, at in now.items() if at >= ends[tp]])
+                behind = {tp: at for tp, at in now.items() if at < ends[tp]}
         finally:
             await reader.close()
 
