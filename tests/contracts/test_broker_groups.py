@@ -180,6 +180,7 @@ async def test_the_members_are_listed_with_what_they_hold(broker: Broker, group:
     (member,) = await broker.group_members(group)
 
     assert (member.id, member.address, member.plan, member.tasks) == ("one", "one:6066", "p", tuple(TASKS))
+    assert member.expires_in is None or 0.0 < member.expires_in <= 60.0
     await one.leave()
     assert await broker.group_members(group) == []
 
