@@ -50,7 +50,8 @@ class StatusBoard:
         """Measure until cancelled."""
         before, stages, last = self._metrics.records, self._metrics.seconds(), perf_counter()
         while True:
-            worst = await self._pulse(last + _EVERY)
+            # From now, not from `last`: where the broker takes long to tell the ends, there would be no time left.
+            worst = await self._pulse(perf_counter() + _EVERY)
             now, records, seconds = perf_counter(), self._metrics.records, self._metrics.seconds()
             self._rate = (records - before) / (now - last)
             self._shares = _shares(stages, seconds)
