@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import functools
+import os
 import signal
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from time import monotonic
 
@@ -32,24 +33,31 @@ def installation() -> tuple[str, str]:
     return java, libs
 
 
-def command(main: str, *arguments: str, heap: str = "256m", optimised: bool = False) -> list[str]:
+def command(
+    main: str, *arguments: str, heap: str = "256m", optimised: bool = False, log_level: str = "info"
+) -> list[str]:
     """Return the command that runs a main class of Kafka's; compiled quickly or, for measurements, well."""
     java, libs = installation()
-    flags = [f"-Xmx{heap}", "-XX:+UseSerialGC", "-Dorg.slf4j.simpleLogger.showDateTime=true"]
+    flags = [f"-Xmx{heap}", "-XX:+UseSerialGC", f"-Dorg.slf4j.simpleLogger.defaultLogLevel={log_level}"]
     flags += [] if optimised else ["-XX:TieredStopAtLevel=1"]
-    flags += ["-Dorg.slf4j.simpleLogger.dateTimeFormat=HH:mm:ss.SSS", "-Djava.awt.headless=true"]
+    flags += ["-Dorg.slf4j.simpleLogger.showDateTime=true", "-Dorg.slf4j.simpleLogger.dateTimeFormat=HH:mm:ss.SSS"]
+    flags += ["-Djava.awt.headless=true"]
     return [java, *flags, "-cp", f"{libs}/*", main, *arguments]
 
 
-def run(main: str, *arguments: str, seconds: float = 120.0) -> str:
-    """Run a main class to its end and return what it printed; raise KafkaFailed where it fails."""
+def run(main: str, *arguments: str, seconds: float = 120.0, environ: Mapping[str, str] | None = None) -> str:
+    """Run a main class to its end and return what it printed; raise KafkaFailed where it fails.
+
+    `environ` are variables besides those of this process.
+    """
     ended = subprocess.run(
-        command(main, *arguments),
+        command(main, *arguments, log_level="warn"),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         check=False,
         timeout=seconds,
+        env={**os.environ, **(environ or {})},
     )
     if ended.returncode:
         raise KafkaFailed(f"{main} {' '.join(arguments)} ended with {ended.returncode}:\n{_tail(ended.stdout)}")
