@@ -42,9 +42,7 @@ def _one_of(literal: Any) -> msgspec.Meta:
 
 
 _TEXT = msgspec.Meta(min_length=1)
-_ID = msgspec.Meta(
-    pattern=r"^[A-Za-z0-9._-]{1,200}$", description="up to 200 letters, digits, dots, dashes, underscores"
-)
+_ID = msgspec.Meta(pattern=r"^[A-Za-z0-9._-]{1,200}$")
 Flag = Annotated[bool, msgspec.Meta(description="true or false")]
 Port = Annotated[int, _whole(-1, 65535)]
 Count = Annotated[int, _whole(1)]
@@ -53,6 +51,10 @@ _COPIES = _whole(1, 32)
 Copies = Annotated[int, _COPIES]
 Positive = Annotated[float, msgspec.Meta(gt=0, lt=1e9)]
 Words = Annotated[str | None, msgspec.Meta(description="a text")]
+Name = Annotated[
+    Annotated[str, _ID] | None, msgspec.Meta(description="up to 200 letters, digits, dots, dashes and underscores")
+]
+Host = Annotated[Annotated[str, _TEXT] | None, msgspec.Meta(description="a host name or an address")]
 File = Annotated[Path | None, msgspec.Meta(description="a file")]
 Hidden = Annotated[Secret | None, msgspec.Meta(description="a secret text")]
 Seconds = Annotated[Positive, msgspec.Meta(description='seconds, or a duration such as "50ms" or "10s"')]
@@ -79,7 +81,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     web_port: Port = 6066
     web_token: Hidden = None
     web_token_file: Annotated[Path | None, msgspec.Meta(description="a file that holds the token")] = None
-    web_advertised_host: Annotated[str | None, _TEXT, msgspec.Meta(description="a host name or an address")] = None
+    web_advertised_host: Host = None
     drain: Flag = False
     guarantee: Annotated[Guarantee, _one_of(Guarantee)] = "exactly_once"
     speed: Annotated[Positive | None, msgspec.Meta(description="a number above 0")] = None
@@ -92,7 +94,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     idle_after: Seconds = 5.0
     max_ahead: Seconds = 3600.0
     lease: Seconds = 10.0
-    instance_id: Annotated[str | None, _ID] = None
+    instance_id: Name = None
     cache_bytes: Size = 128 * _MIB
     write_buffer_bytes: Size = 128 * _MIB
     kafka_security_protocol: Annotated[Protocol | None, _one_of(Protocol)] = None

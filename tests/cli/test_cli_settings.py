@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
+import msgspec
 import pytest
 
 from flows.errors import UsageError
@@ -168,3 +169,16 @@ def test_files_of_a_cluster_start_from_where_they_were_written(tmp_path: Path) -
 
     assert options["kafka_ca_file"] == tmp_path / "ca.pem"
     assert options["kafka_sasl_mechanism"] == "plain"
+
+
+@pytest.mark.parametrize("name", Settings.__struct_fields__)
+def test_the_types_of_settings_are_such_that_they_can_be_checked(name: str) -> None:
+    """msgspec refuses some at the first value only: a bound of a union, for one."""
+    if name not in ("data", "web_token", "kafka_password"):
+        msgspec.json.Decoder(get_type_hints(Settings, include_extras=True)[name])
+
+
+def test_an_instance_id_is_plain_text(tmp_path: Path) -> None:
+    assert load(tmp_path, FLOWS_INSTANCE_ID="worker-0.flows").instance_id == "worker-0.flows"
+    with pytest.raises(UsageError, match="FLOWS_INSTANCE_ID: instance_id = 'a b' is wrong; expected up to 200 letters"):
+        load(tmp_path, FLOWS_INSTANCE_ID="a b")

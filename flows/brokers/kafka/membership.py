@@ -13,7 +13,7 @@ from flows.brokers.kafka.cluster import Cluster
 from flows.brokers.kafka.faults import Lost
 from flows.brokers.kafka.members import Entry, Members
 from flows.brokers.kafka.membership_inputs import watch_inputs
-from flows.brokers.kafka.membership_list import list_members
+from flows.brokers.kafka.membership_list import Listing
 from flows.brokers.kafka.membership_said import Said, pack_said, pack_told, plain, unpack_said, unpack_told
 from flows.brokers.kafka.membership_seat import NewRound, Seat
 from flows.brokers.kafka.membership_tasks import Tasks
@@ -51,6 +51,7 @@ class KafkaMembership:
     ) -> None:
         self.seat = seat
         self._cluster, self._members = cluster, members
+        self._listing = Listing(cluster, members, seat.group, seat.lease)
         self._inputs = plain(tasks)
         self._address, self._plan, self._static, self._copies = address, plan, static, standbys
         self._lags = dict(lags or {})
@@ -133,8 +134,7 @@ class KafkaMembership:
         `BrokerUnavailable` when it cannot.
         """
         await self._confirm()
-        found = await list_members(self._cluster, self._members, self.seat.group, self.seat.lease)
-        others = [entry for entry in found if entry.id != self.seat.instance]
+        others = [entry for entry in await self._listing.entries() if entry.id != self.seat.instance]
         own = [] if self._error else [self._entry()]
         return [e.as_member() for e in sorted(others + own, key=lambda e: (e.since, e.id))]
 

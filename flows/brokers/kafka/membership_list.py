@@ -2,12 +2,35 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from flows.brokers.kafka.cluster import Cluster
 from flows.brokers.kafka.faults import Refused, check, fault
 from flows.brokers.kafka.members import Entry, Members
 from flows.brokers.kafka.membership_seat import ask_coordinator
 from flows.brokers.kafka.membership_wire import DescribeGroup
 from flows.brokers.kafka.retry import persist
+
+
+class Listing:
+    """Ask for the members of a group on behalf of many: who asks while an answer is under way share the next."""
+
+    def __init__(self, cluster: Cluster, members: Members, group: str, seconds: float) -> None:
+        self._asked = cluster, members, group, seconds
+        self._turn = asyncio.Lock()
+        self._next: asyncio.Task[list[Entry]] | None = None
+
+    async def entries(self) -> list[Entry]:
+        """Return the live members' entries, as of now or later; raises `BrokerError`."""
+        if self._next is None:
+            self._next = asyncio.create_task(self._answer())
+            self._next.add_done_callback(lambda task: task.cancelled() or task.exception())  # nobody may be left to ask
+        return await asyncio.shield(self._next)
+
+    async def _answer(self) -> list[Entry]:
+        async with self._turn:
+            self._next = None
+            return await list_members(*self._asked)
 
 
 async def list_members(cluster: Cluster, members: Members, group: str, seconds: float) -> list[Entry]:

@@ -47,7 +47,7 @@ class Topics:
             if existing is None and await self._make(wanted):
                 await self._known_to_all(spec.name, wanted.partitions)
             elif existing is None:
-                raise Refused(Code.UNKNOWN_TOPIC_OR_PARTITION)  # another made it just now
+                raise Refused(Code.LEADER_NOT_AVAILABLE)  # another made it just now; not all know of it yet
             else:
                 compare(existing, wanted)
 
