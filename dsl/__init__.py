@@ -25,7 +25,7 @@ from dsl.record import Record
 from dsl.stream import Stream
 from dsl.table import DictTable, Table
 from dsl.topic import Topic
-from dsl.window import Window, hopping, session, tumbling
+from dsl.window import Window, hopping, session, sliding, tumbling
 
 __all__ = [
     "App",
@@ -53,6 +53,7 @@ __all__ = [
     "min",
     "quantile",
     "session",
+    "sliding",
     "std",
     "sum",
     "top_k",

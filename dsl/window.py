@@ -96,7 +96,20 @@ class SessionWindow(Window, frozen=True, kw_only=True, tag="session"):
         return f"session({show(self.gap)})"
 
 
-AnyWindow = FixedWindow | CalendarWindow | SessionWindow
+class SlidingWindow(Window, frozen=True, kw_only=True, tag="sliding"):
+    """A window `[end - difference, end]` for each set of a key's records that are at most `difference` apart.
+
+    It is closed once end + `grace` < watermark.
+    """
+
+    difference: int
+
+    @property
+    def shape(self) -> str:
+        return f"sliding({show(self.difference)})"
+
+
+AnyWindow = FixedWindow | CalendarWindow | SessionWindow | SlidingWindow
 
 
 def tumbling(
@@ -169,6 +182,29 @@ def session(
     if gap_us <= 0:
         raise DeclarationError(f"a session's gap must be positive, not {gap!r}.")
     return SessionWindow(gap=gap_us, **_fields(_common(grace, emit, retention)))
+
+
+def sliding(
+    difference: Duration | None = None,
+    *,
+    grace: Duration = 0,
+    emit: str = "change",
+    retention: Duration | None = None,
+) -> SlidingWindow:
+    """Take each set of a key's records that are at most `difference` apart, once: Kafka Streams' sliding windows.
+
+    Both bounds are inclusive: a window ends at a record, and holds it and all up to `difference` before it; or it
+    begins 1 µs after a record, and holds those that come within `difference` then.
+
+    >>> print(sliding("10m"))
+    sliding(10m, grace=0s, emit=change)
+    """
+    if difference is None:
+        raise DeclarationError('a sliding window needs a time difference: sliding("10m").')
+    found = microseconds(difference, "time difference")
+    if found < 0:
+        raise DeclarationError(f"a sliding window's time difference must not be negative: {difference!r}.")
+    return SlidingWindow(difference=found, **_fields(_common(grace, emit, retention)))
 
 
 def _aligned(

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from dsl.plan.graph import Plan, SubTopology
 from dsl.plan.nodes import AgentNode, AggregateNode, RepartitionNode, TableNode, TopicNode
-from dsl.window import SessionWindow
+from dsl.window import SessionWindow, SlidingWindow
 from flows.brokers.base import TopicSpec
 
 TAKEN = ".taken"
 """Suffix of the store table that keeps what an agent's unfinished `take` holds."""
 
 
-INDEXED = (SessionWindow,)
-"""Windows whose tables must know of each key which windows are open."""
+INDEX, POINTS = ".index", ".points"
+"""Suffixes of store tables beside a table: of each key, which windows are open; of each event time, the aggregates."""
 
-INDEX = ".index"
-"""Suffix of the store table that keeps, a key a row, which windows of a table are open."""
+_HIDDEN: dict[type, tuple[str, ...]] = {SessionWindow: (INDEX,), SlidingWindow: (INDEX, POINTS)}
 
 
 def changelog(app: str, store_table: str) -> str:
@@ -40,8 +39,8 @@ def store_tables(plan: Plan, part: SubTopology) -> dict[str, str]:
         node = plan.nodes.get(step)
         if isinstance(node, AggregateNode | TableNode):
             found[node.table] = node.table
-            if isinstance(node, AggregateNode) and isinstance(node.window, INDEXED):
-                found[node.table + INDEX] = node.table
+            if isinstance(node, AggregateNode):
+                found.update((node.table + suffix, node.table) for suffix in _HIDDEN.get(type(node.window), ()))
         elif isinstance(node, AgentNode):
             found[node.id + TAKEN] = node.id
     return found

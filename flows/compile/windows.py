@@ -8,12 +8,13 @@ from typing import Any
 import polars as pl
 
 from dsl.plan.nodes import AggregateNode
-from dsl.window import AnyWindow, CalendarWindow, FixedWindow, SessionWindow
-from flows.compile.names import INDEX
+from dsl.window import AnyWindow, CalendarWindow, FixedWindow, SessionWindow, SlidingWindow
+from flows.compile.names import INDEX, POINTS
 from flows.operate.aggregate import AggregateStep
 from flows.operate.base import WINDOW
 from flows.operate.open_windows import OpenWindows
 from flows.operate.session import SessionStep
+from flows.operate.sliding import SlidingStep
 from flows.operate.tables import TableStep
 from flows.operate.windows import cut_of
 from flows.state.keys import KeyCodec
@@ -32,10 +33,14 @@ def numbers_of(window: AnyWindow | None) -> int:
 def table_step(node: AggregateNode, arguments: list[pl.Expr], key_types: tuple[Any, ...], **parts: Any) -> TableStep:
     """Build the operator of a table; `parts` are what all kinds take."""
     parts["encoder"] = KeyCodec(key_types, numbers_of(node.window))
-    if isinstance(node.window, SessionWindow):
-        opened = OpenWindows(node.table + INDEX, KeyCodec(key_types), parts["state"])
-        return SessionStep(node.table, node.keys, node.window, arguments, open_windows=opened, **parts)
-    return AggregateStep(node.table, node.keys, node.window, arguments, **parts)
+    window, codec = node.window, parts["encoder"]
+    opened = OpenWindows(node.table + INDEX, KeyCodec(key_types), parts["state"], codec.window_bytes)
+    if isinstance(window, SessionWindow):
+        return SessionStep(node.table, node.keys, window, arguments, open_windows=opened, **parts)
+    if isinstance(window, SlidingWindow):
+        points = node.table + POINTS
+        return SlidingStep(node.table, node.keys, window, arguments, points=points, open_windows=opened, **parts)
+    return AggregateStep(node.table, node.keys, window, arguments, **parts)
 
 
 def start_place(window: AnyWindow | None) -> int:
@@ -56,9 +61,9 @@ def bounds_of(window: AnyWindow, codec: KeyCodec) -> Bounds:
     return bounds
 
 
-def _ends(window: FixedWindow | CalendarWindow) -> Callable[[list[int]], list[int]]:
-    if isinstance(window, FixedWindow):
-        size = window.size
+def _ends(window: FixedWindow | CalendarWindow | SlidingWindow) -> Callable[[list[int]], list[int]]:
+    if not isinstance(window, CalendarWindow):
+        size = window.difference if isinstance(window, SlidingWindow) else window.size
         return lambda starts: [start + size for start in starts]
     ends = cut_of(window).ends
     return lambda starts: ends(pl.DataFrame({WINDOW: starts}, schema={WINDOW: pl.Int64})).to_list()

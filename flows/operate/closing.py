@@ -52,13 +52,14 @@ class Closing:
         start, end = self._encoder.window_range(self._closed, bound)
         return self._state.scan(self._table, start, end, uncommitted=True)
 
-    def expire(self, bound: int) -> None:
-        """Remove the windows below `bound`, with a tombstone each."""
+    def expire(self, bound: int) -> list[bytes]:
+        """Remove the windows below `bound`, with a tombstone each; return their keys."""
         if bound <= self._expired:
-            return
+            return []
         start, end = self._encoder.window_range(self._expired, bound)
         keys = [key for key, _ in self._state.scan(self._table, start, end, uncommitted=True)]
         self._expired = bound
         if keys:
             self._state.stage_range_delete(self._table, start, end, keys)
             self._forgotten(keys, [None] * len(keys))
+        return keys

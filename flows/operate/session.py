@@ -15,7 +15,7 @@ from dsl.window import SessionWindow
 from flows.operate.aggregates.aggregation import S_TIME
 from flows.operate.base import NO_TIME, OFFSET, PARTITION, TIME, WATERMARK, WINDOW, Batch
 from flows.operate.closing import BEGINNING, Closing
-from flows.operate.open_windows import FIRST, GROUP, LAST, OpenWindows
+from flows.operate.open_windows import FIRST, GROUP, LAST, OpenWindows, numbered_keys
 from flows.operate.sessions import SESSION, cut, follow, join
 from flows.operate.tables import Accumulators, Changed, KeyEncoder, LateRows, TaskTables
 from flows.state.base import OPEN
@@ -111,8 +111,7 @@ class SessionStep:
             return
         pending = pl.concat(self._partials, how="vertical_relaxed")
         self._partials, self._waiting = [], 0
-        groups = pending.select(self._keys).unique(maintain_order=True).with_row_index(GROUP)
-        groups = groups.with_columns(pl.col(GROUP).cast(pl.Int64))
+        groups = numbered_keys(pending, self._keys)
         names = self._open.keys(groups.drop(GROUP))
         stored = self._open.frame(names)
         pending = pending.join(groups, on=self._keys, how="left", nulls_equal=True, maintain_order="left")
@@ -127,8 +126,7 @@ class SessionStep:
 
     def _follow(self, frame: pl.DataFrame, batch: Batch) -> None:
         """Follow the sessions of keys record by record."""
-        groups = frame.select(self._keys).unique(maintain_order=True).with_row_index(GROUP)
-        groups = groups.with_columns(pl.col(GROUP).cast(pl.Int64))
+        groups = numbered_keys(frame, self._keys)
         names = self._open.keys(groups.drop(GROUP))
         numbered = frame.join(groups, on=self._keys, how="left", nulls_equal=True, maintain_order="left")
         records: list[list[tuple[int, int, int]]] = [[] for _ in names]

@@ -158,6 +158,10 @@ INCOMPATIBLE: dict[str, tuple[Plan, list[str]]] = {
         plan(table(window=flows.session("1h"))),
         ["window was tumbling(1h), is session(1h)"],
     ),
+    "a sliding window": (
+        plan(table(window=flows.sliding("1h"))),
+        ["window was tumbling(1h), is sliding(1h)"],
+    ),
     "no window": (
         plan(lambda s: s.group_by("user").agg(n=count(), p95=quantile("seconds", 0.95)).table("t")),
         ["window was tumbling(1h), is none"],

@@ -122,6 +122,18 @@ def play(t: Driver, topic: flows.Topic, history: Sequence[Sent], cuts: Sequence[
             getattr(t, cut)()
 
 
+def compare(table_of: Any, oracle: TableOracle, history: list[Sent], cuts: list[str], partitions: int) -> None:
+    """Play a history to a table and to its oracle, and compare all that they show."""
+    app = flows.App("o")
+    topic = app.topic("readings", value=Reading, key="key", timestamp="at", partitions=partitions)
+    table = table_of(topic)
+    for sent in history:
+        oracle.add(sent)
+    with app.test() as t:
+        play(t, topic, history, cuts)
+        check(t, table, oracle)
+
+
 def check(t: Driver, table: flows.Table, oracle: TableOracle) -> None:
     """Compare everything that a table shows with its oracle."""
     expected = oracle.rows()

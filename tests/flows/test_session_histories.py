@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 import flows
 from flows import session
 from flows.operate.sessions import follow
-from tests.flows.histories import CUTS, DECLARED, NAIVE, SECOND, Reading, check, histories, play
+from tests.flows.histories import CUTS, DECLARED, NAIVE, SECOND, compare, histories
 from tests.oracle.sessions import SessionOracle, Sessions
 from tests.oracle.tables import Sent
 
@@ -31,17 +31,6 @@ SHAPES: dict[str, tuple[Any, Sessions]] = {
 def in_microseconds(s: Sessions) -> Sessions:
     keep = None if s.retention is None else s.retention * SECOND
     return Sessions(s.gap * SECOND, s.grace * SECOND, keep, s.closes)
-
-
-def compare(table_of: Any, oracle: SessionOracle, history: list[Sent], cuts: list[str], partitions: int) -> None:
-    app = flows.App("o")
-    topic = app.topic("readings", value=Reading, key="key", timestamp="at", partitions=partitions)
-    table = table_of(topic)
-    for sent in history:
-        oracle.add(sent)
-    with app.test() as t:
-        play(t, topic, history, cuts)
-        check(t, table, oracle)
 
 
 @pytest.mark.parametrize("shape", SHAPES)

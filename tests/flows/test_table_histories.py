@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import flows
 from flows import col, hopping, tumbling
-from tests.flows.histories import CUTS, DECLARED, NAIVE, SECOND, Reading, check, histories, play
+from tests.flows.histories import CUTS, DECLARED, NAIVE, SECOND, compare, histories
 from tests.oracle.tables import Sent, TableOracle
 from tests.oracle.windows import Windows
 
@@ -31,17 +31,6 @@ SHAPES: dict[str, tuple[Any, Windows]] = {
 def in_microseconds(w: Windows) -> Windows:
     keep = None if w.retention is None else w.retention * SECOND
     return Windows(w.size * SECOND, w.step * SECOND, w.grace * SECOND, keep, w.closes)
-
-
-def compare(table_of: Any, oracle: TableOracle, history: list[Sent], cuts: list[str], partitions: int) -> None:
-    app = flows.App("o")
-    topic = app.topic("readings", value=Reading, key="key", timestamp="at", partitions=partitions)
-    table = table_of(topic)
-    for sent in history:
-        oracle.add(sent)
-    with app.test() as t:
-        play(t, topic, history, cuts)
-        check(t, table, oracle)
 
 
 @pytest.mark.parametrize("shape", SHAPES)

@@ -75,7 +75,7 @@ def delay_entries(groups: Mapping[tuple[str, int], list[float | None]]) -> list[
             "delay": pl.Series([r[2] for r in rows], dtype=pl.Float64),
         }
     )
-    frame = frame.with_columns(pl.col("delay").alias(name) for name, call in aggregation.inputs if call.argument)
+    frame = frame.with_columns(pl.col("delay").alias(name) for name, _ in aggregation.inputs)
     gathered = aggregation.gather([aggregation.partial(frame, ["carrier", "hour"])], ["carrier", "hour"])
     states = aggregation.merge([None] * gathered.height, gathered)
     keys = KeyCodec((str,), windowed=True).encode_columns([gathered["carrier"].to_list()], gathered["hour"].to_list())

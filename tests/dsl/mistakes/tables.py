@@ -13,6 +13,7 @@ from flows import (
     mean,
     quantile,
     session,
+    sliding,
     sum,
     top_k,
     tumbling,
@@ -75,6 +76,14 @@ def session_without_a_gap() -> None:
 
 def session_of_no_time() -> None:
     session("0s", emit="close")  # here
+
+
+def sliding_without_a_difference() -> None:
+    sliding(grace="1m")  # here
+
+
+def sliding_by_a_negative_difference() -> None:
+    sliding(-5)  # here
 
 
 def offset_beyond_the_step() -> None:

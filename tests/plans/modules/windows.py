@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import flows
-from flows import count, hopping, last, session, tumbling
+from flows import count, hopping, last, session, sliding, tumbling
 
 app = flows.App("windows")
 
@@ -23,3 +23,4 @@ by_user.window(hopping("1w", "1d", tz="Asia/Tokyo", retention="30d")).agg(clicks
 by_user.window(tumbling("1q")).agg(clicks=count()).table("by_quarter")
 visits = by_user.window(session("30m", grace="1m", emit="close", retention="7d"))
 visits.agg(clicks=count(), left_from=last("page")).table("visits")
+by_user.window(sliding("10m", grace="1m")).agg(clicks=count()).table("bursts")
