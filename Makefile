@@ -28,7 +28,7 @@ format: $(VENV)/.installed-dev  ## Put the code into the one format.
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/.installed-dev  ## Measure events a second. ARGS="--json FILE" for machines.
+bench: $(VENV)/.installed-dev  ## Measure events a second. ARGS=--kafka, --peers, --latency: on a real Kafka.
 	@exec $(BIN)/python -m tests.benchmarks $(ARGS)
 
 clean:  ## Remove the venv and the caches; .flows, where the data is, stays.

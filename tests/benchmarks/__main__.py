@@ -1,4 +1,8 @@
-"""`make bench`: W1 on the embedded broker, exactly-once; events a second and where the time went."""
+"""`make bench`: W1 on the embedded broker, exactly-once; events a second and where the time went.
+
+ARGS=--kafka runs it on a real Kafka broker, --peers does so against Faust, Quix Streams, Bytewax and Kafka Streams,
+--latency measures the time from a record to what came of it.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +20,7 @@ from typing import Any
 import flows
 from flows.run.worker import Worker
 from flows.settings import load_settings
-from tests.benchmarks import apps
+from tests.benchmarks import apps, kafka, latency
 from tests.benchmarks.workload import EVENTS, fill
 
 RUNS: dict[str, Callable[[], flows.App]] = {"declared": apps.declared, "agent": apps.agent}
@@ -65,18 +69,11 @@ def _figures(name: str, count: int, seconds: float, cpu: float, worker: Worker) 
     }
 
 
-def main() -> None:
-    """Run the benchmark."""
-    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
-    parser.add_argument("--events", type=int, default=EVENTS)
-    parser.add_argument("--runs", type=int, default=2)
-    parser.add_argument("--only", choices=sorted(RUNS))
-    parser.add_argument("--json", type=Path, metavar="FILE")
-    given = parser.parse_args()
+def _embedded(names: list[str], events: int, runs: int) -> list[dict[str, Any]]:
     found = []
-    for name in [given.only] if given.only else RUNS:
-        for _ in range(given.runs):
-            figures = asyncio.run(measure(name, RUNS[name](), given.events))
+    for name in names:
+        for _ in range(runs):
+            figures = asyncio.run(measure(name, RUNS[name](), events))
             found.append(figures)
             stages = ", ".join(f"{s} {share:.0%}" for s, share in figures["stages"].items())
             print(f"{figures['workload']:14} {figures['events_per_second']:>9,} events/s   {stages}", flush=True)
@@ -84,6 +81,33 @@ def main() -> None:
                 f"{'':14} {figures['commits']} commits, longest loop delay {figures['longest_loop_delay_ms']} ms, "
                 f"{figures['cpu_seconds']} s of CPU"
             )
+    return found
+
+
+def main() -> None:
+    """Run the benchmark."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--events", type=int, default=EVENTS)
+    parser.add_argument("--runs", type=int, default=2)
+    parser.add_argument("--only", metavar="NAME", action="append", help=f"{', '.join([*RUNS, *kafka.NAMES])}; repeated")
+    parser.add_argument("--json", type=Path, metavar="FILE")
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument("--kafka", action="store_true", help="W1 on a Kafka broker")
+    where.add_argument("--peers", action="store_true", help="W1 on a Kafka broker, against its peers")
+    where.add_argument("--latency", action="store_true", help="5,000 events/s through a Kafka broker")
+    parser.add_argument("--seconds", type=float, default=60.0, help="of one run of --latency")
+    given = parser.parse_args()
+    if given.latency:
+        found = latency.run(given.runs, given.seconds)
+    elif given.kafka or given.peers:
+        among = kafka.PEERS + kafka.OURS if given.peers else kafka.OURS
+        chosen = [contestant for contestant in among if not given.only or contestant.name in given.only]
+        found = kafka.run(chosen, given.events, given.runs)
+        print("\n".join(kafka.ratios(found)))
+    else:
+        found = _embedded(given.only or list(RUNS), given.events, given.runs)
     if given.json:
         machine = {"python": platform.python_version(), "machine": platform.machine(), "system": platform.system()}
         given.json.write_text(json.dumps({"machine": machine, "runs": found}, indent=2) + "\n")

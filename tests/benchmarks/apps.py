@@ -16,10 +16,10 @@ class PageView(flows.Record):
     ts: float
 
 
-def declared() -> flows.App:
+def declared(name: str = "w1-declared", topic: str = TOPIC, retention: str | None = "7d") -> flows.App:
     """Return W1 as a declared table."""
-    app = flows.App("w1-declared")
-    views = app.topic(TOPIC, value=PageView, key="user", timestamp="ts", partitions=PARTITIONS)
+    app = flows.App(name)
+    views = app.topic(topic, value=PageView, key="user", timestamp="ts", partitions=PARTITIONS, retention=retention)
     views.group_by("user").window(tumbling("10s")).agg(total=flows.sum("amount")).table("totals")
     return app
 
