@@ -91,12 +91,14 @@ class KafkaBroker:
         """Finish or abort what is under way and close all connections; does nothing the second time."""
         if self._closed or not self._started:
             return
-        await self._groups.close()
-        self._closed = True
-        await self._publisher.close()
-        await asyncio.gather(*(held.close() for held in self._held))
-        await self._fetcher.close()
-        await self._cluster.close()
+        try:
+            await self._groups.close()
+        finally:
+            self._closed = True
+            await self._publisher.close()
+            await asyncio.gather(*(held.close() for held in self._held))
+            await self._fetcher.close()
+            await self._cluster.close()
 
     async def create_topic(self, spec: TopicSpec) -> None:
         """Create the topic unless it exists; raises `TopicMismatch` when it exists with other settings."""
