@@ -1,8 +1,11 @@
-"""A process that was stopped for longer than its lease, and writes where Kafka itself would not refuse it."""
+"""Processes that are silent for longer than their lease: one that was stopped and one that is busy."""
 
 from __future__ import annotations
 
+import asyncio
 import signal
+import threading
+import time
 
 from flows.brokers.base import TopicPartition, TopicSpec
 from tests.kafka.cluster import Cluster, unique
@@ -33,3 +36,62 @@ async def test_a_zombie_appends_nothing_more_once_it_goes_on(kafka: Cluster) -> 
             assert (await broker.end_offsets([tp]))[tp] <= before + 1
         finally:
             await zombie.kill()
+
+
+async def test_a_computation_in_the_event_loop_does_not_cost_the_place(kafka: Cluster) -> None:
+    group, lease = unique("group"), 2.0
+    busy, seen = threading.Event(), threading.Event()
+    found: list[set[str]] = []
+
+    async def look() -> None:
+        async with handles(kafka.url, lease) as others:
+            broker = await others.open()
+            busy.set()
+            end = time.monotonic() + 3 * lease
+            while time.monotonic() < end:
+                found.append({m.id for m in await broker.group_members(group)})
+
+    def look_on() -> None:
+        try:
+            asyncio.run(look())
+        finally:
+            seen.set()
+
+    async with handles(kafka.url, lease) as opened:
+        worker = await opened.worker(group, "busy")
+        held = await worker.has(6)
+        generation = worker.membership.generation
+        looking = threading.Thread(target=look_on)
+        looking.start()
+        busy.wait()
+        seen.wait()  # the loop stands still
+        looking.join()
+
+        assert found
+        assert all(ids == {"busy"} for ids in found)
+        assert [m.id for m in await worker.membership.members()] == ["busy"]
+        assert (worker.held, worker.membership.generation, worker.error) == (held, generation, None)
+
+
+async def test_a_round_waits_for_a_busy_member_and_all_go_on_meanwhile(kafka: Cluster) -> None:
+    group, lease = unique("group"), 2.0
+    async with handles(kafka.url, lease) as opened:
+        suspended = await Remote.start(kafka.url, 30.0, group, "slow")
+        try:
+            await suspended.says(holds(6))
+            worker = await opened.worker(group, "quick")
+            await suspended.says(holds(3))
+            await worker.has(3)
+            suspended.signal(signal.SIGSTOP)  # within its lease
+            joining = asyncio.create_task(opened.worker(group, "third"))
+
+            # Confirmed again and again, while the round waits for the slow one.
+            for _ in range(3):
+                assert {m.id for m in await worker.membership.members()} >= {"slow", "quick"}
+                assert not joining.done()
+            suspended.signal(signal.SIGCONT)
+            third = await joining
+
+            await asyncio.gather(third.has(2), worker.has(2))
+        finally:
+            await suspended.kill()

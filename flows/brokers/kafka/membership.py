@@ -12,8 +12,10 @@ from flows.brokers.kafka.assignor_rounds import deal
 from flows.brokers.kafka.cluster import Cluster
 from flows.brokers.kafka.faults import Lost
 from flows.brokers.kafka.members import Entry, Members
+from flows.brokers.kafka.membership_attend import Attendance
 from flows.brokers.kafka.membership_inputs import watch_inputs
 from flows.brokers.kafka.membership_list import Listing
+from flows.brokers.kafka.membership_pulse import Pulse
 from flows.brokers.kafka.membership_said import Said, pack_said, pack_told, plain, unpack_said, unpack_told
 from flows.brokers.kafka.membership_seat import NewRound, Seat
 from flows.brokers.kafka.membership_tasks import Tasks
@@ -21,12 +23,8 @@ from flows.errors import BrokerError, BrokerUnavailable, OutcomeUnknown
 
 log = logging.getLogger(__name__)
 
-_BEAT = 0.5
-"""Seconds between heartbeats, at most: members learn of a new round by them, so it is how fast a group moves."""
-
 _PAUSE = 0.2
 _TELLING = 2.0
-_JOIN_PATIENCE = 30.0
 
 
 class KafkaMembership:
@@ -56,14 +54,14 @@ class KafkaMembership:
         self._address, self._plan, self._static, self._copies = address, plan, static, standbys
         self._lags = dict(lags or {})
         self._tasks = Tasks(plan)
+        self._attendance = Attendance(seat, self._round)
+        self._pulse = Pulse(cluster.connection, seat)
         self._published: frozenset[str] | None = None
         self._since = self._turn = self._seen = 0
         self._ran = ""
-        self._round_wanted = True
-        self._error: BrokerError | None = None
+        self._error: BaseException | None = None
         self._left = False
-        self._changed, self._wake, self._news = asyncio.Event(), asyncio.Event(), asyncio.Event()
-        self._asking: list[asyncio.Future[None]] = []
+        self._changed, self._news = asyncio.Event(), asyncio.Event()
         self._jobs: list[asyncio.Task[None]] = []
 
     @property
@@ -78,24 +76,12 @@ class KafkaMembership:
 
     async def start(self) -> None:
         """Take part in a first round, and attend to the group from then on; raises `BrokerError`."""
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + max(_JOIN_PATIENCE, 3 * self.seat.lease)
-        while self._round_wanted:
-            try:
-                await self._round()
-            except NewRound:
-                continue
-            except Lost as lost:
-                if loop.time() > deadline:
-                    raise BrokerUnavailable(
-                        f"cannot join group {self.seat.group!r}: {lost}", fix="check that the Kafka brokers are up"
-                    ) from lost
-                await asyncio.sleep(_PAUSE)
-        self._jobs = [
-            asyncio.create_task(self._attend(), name=f"member of {self.seat.group}"),
-            asyncio.create_task(self._publish(), name=f"entry in {self.seat.group}"),
-            asyncio.create_task(self._watch(), name=f"inputs of {self.seat.group}"),
-        ]
+        await self._attendance.begin()
+        for work in (self._attendance.go_on(), self._publish(), watch_inputs(self._cluster, self._inputs)):
+            job = asyncio.create_task(work, name=f"group {self.seat.group}")
+            job.add_done_callback(self._ended)
+            self._jobs.append(job)
+        self._pulse.start()
 
     async def assignment(self) -> frozenset[str]:
         """Wait for the next change and return the tasks that this member should hold from now on.
@@ -133,15 +119,16 @@ class KafkaMembership:
         The coordinator confirms both, so that nothing is done on the word of a process that was away. Raises
         `BrokerUnavailable` when it cannot.
         """
-        await self._confirm()
+        if self._error is None:
+            await self._attendance.confirm()
         others = [entry for entry in await self._listing.entries() if entry.id != self.seat.instance]
         own = [] if self._error else [self._entry()]
         return [e.as_member() for e in sorted(others + own, key=lambda e: (e.since, e.id))]
 
     async def confirm(self) -> None:
         """Return when the place is this member's by its clock, asking the coordinator if its lease may have run out."""
-        if self.seat.lapsed:
-            await self._confirm()
+        if self.seat.lapsed and self._error is None:
+            await self._attendance.confirm()
         if not self._left:
             self._check()
 
@@ -159,40 +146,6 @@ class KafkaMembership:
 
     # The group
 
-    async def _attend(self) -> None:
-        """Keep the place: heartbeats, and rounds when the group or this member wants one."""
-        troubled = False
-        while True:
-            self._wake.clear()
-            asking, self._asking = self._asking, []
-            pause = min(self.seat.lease / 3, _BEAT)
-            try:
-                await (self._round() if self._round_wanted else self.seat.beat())
-            except NewRound:
-                self._round_wanted = True
-                pause = 0.0
-            except Lost as lost:
-                self._asking = asking + self._asking
-                pause = _PAUSE
-                if not troubled:
-                    log.warning("group %s: %s; this member tries again", self.seat.group, lost)
-                troubled = True
-                await asyncio.sleep(pause)
-                continue
-            except BrokerError as error:
-                self._fail(error)
-                _settle(asking)
-                return
-            troubled = False
-            _settle(asking)
-            if self._round_wanted or self._asking:
-                continue
-            try:
-                async with asyncio.timeout(pause):
-                    await self._wake.wait()
-            except TimeoutError:
-                pass
-
     async def _round(self) -> None:
         """Take part in one round.
 
@@ -200,17 +153,12 @@ class KafkaMembership:
         2. The leader deals out the tasks.
         3. Hear what this member is told.
         """
-        self._round_wanted = False
-        try:
-            # 1
-            said = await self.seat.join(pack_said(self._said()))
-            # 2
-            told = {} if said is None else await self._deal(said)
-            # 3
-            answer = unpack_told(await self.seat.sync(told))
-        except BaseException:
-            self._round_wanted = True
-            raise
+        # 1
+        said = await self.seat.join(pack_said(self._said()))
+        # 2
+        told = {} if said is None else await self._deal(said)
+        # 3
+        answer = unpack_told(await self.seat.sync(told))
         self._seen = self.seat.generation
         self._since = self._since or self._seen
         self._ran = answer.plan if answer is not None else self._ran
@@ -243,23 +191,7 @@ class KafkaMembership:
 
     def _want_round(self) -> None:
         self._turn += 1
-        self._round_wanted = True
-        self._wake.set()
-
-    async def _confirm(self) -> None:
-        """Wait until the coordinator answers a question that is asked from now on."""
-        if self._error is not None:
-            return
-        confirmed = asyncio.get_running_loop().create_future()
-        self._asking.append(confirmed)
-        self._wake.set()
-        try:
-            async with asyncio.timeout(2 * self.seat.lease):
-                await confirmed
-        except TimeoutError:
-            raise BrokerUnavailable(
-                f"the coordinator of group {self.seat.group!r} does not answer", fix="check that the brokers are up"
-            ) from None
+        self._attendance.want_round()
 
     # What others know
 
@@ -281,9 +213,6 @@ class KafkaMembership:
                     log.warning("group %s: others cannot be told of this member: %r", self.seat.group, error)
                 troubled = True
                 self._news.set()
-            except BrokerError as error:
-                self._fail(error)
-                return
             self._published = target
             self._changed.set()
             if troubled:
@@ -300,19 +229,19 @@ class KafkaMembership:
             lags=self._lags,
         )
 
-    async def _watch(self) -> None:
-        try:
-            await watch_inputs(self._cluster, self._inputs)
-        except BrokerError as error:
-            self._fail(error)
-
     # The end
 
-    def _fail(self, error: BrokerError) -> None:
+    def _ended(self, job: asyncio.Task[None]) -> None:
+        error = None if job.cancelled() else job.exception()
+        if error is not None:
+            self._fail(error)
+
+    def _fail(self, error: BaseException) -> None:
         if self._error is None:
             self._error = error
             self._tasks.lose()
-        _settle(self._asking)
+        self._attendance.end()
+        self._pulse.end()
         self._changed.set()
 
     def _check(self) -> None:
@@ -335,10 +264,3 @@ class KafkaMembership:
         finally:
             self.seat.close()
             await self._members.close()
-
-
-def _settle(asking: list[asyncio.Future[None]]) -> None:
-    for future in asking:
-        if not future.done():
-            future.set_result(None)
-    asking.clear()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from typing import Any
 
 from aiokafka.protocol.group import JoinGroupRequest, SyncGroupRequest
@@ -26,6 +26,7 @@ from flows.brokers.kafka.membership_wire import (
 from flows.errors import BrokerError, Fenced, Replaced
 
 _LEAST_ANSWER = 1.0  # seconds that a request may always take
+_ROUND_MS = 300_000
 
 
 class NewRound(Exception):
@@ -47,6 +48,12 @@ class Seat:
         self._cluster = cluster
         self._lane = ("member", group, instance, id(self))
 
+    def through(self, cluster: Cluster) -> Seat:
+        """Return the same place, seen through other connections."""
+        seat = Seat(cluster, self.group, self.instance, self.lease)
+        seat.generation, seat.id = self.generation, self.id
+        return seat
+
     @property
     def lapsed(self) -> bool:
         """Tell whether so much time has passed since the coordinator confirmed the place that it may be lost."""
@@ -55,13 +62,14 @@ class Seat:
     async def join(self, metadata: bytes) -> dict[str, bytes] | None:
         """Join the next round with what this member says. Return what all say if this one leads, else None.
 
-        Waits until all members have joined, or the lease of those that do not has run out.
+        Waits until all members have joined, or the lease of those that do not has run out. A member whose event loop is
+        busy keeps its lease (`membership_pulse`), and is waited for; nothing else waits for the round.
         """
         session = round(self.lease * 1000)
         request = JoinGroupRequest(
-            self.group, session, 2 * session, self.id, self.instance, PROTOCOL_TYPE, [(FORMAT, metadata)]
+            self.group, session, _ROUND_MS, self.id, self.instance, PROTOCOL_TYPE, [(FORMAT, metadata)]
         )
-        answer = await self._ask(request, 3 * self.lease)
+        answer = await self._ask(request, _ROUND_MS / 1000)
         self.generation, self.id = answer.generation_id, answer.member_id
         if answer.leader_id != answer.member_id:
             return None
@@ -73,9 +81,10 @@ class Seat:
         answer = await self._ask(request, self.lease)
         return bytes(answer.member_assignment)
 
-    async def beat(self) -> None:
-        """Renew the lease; raises `NewRound`."""
-        await self._ask(Heartbeat(self.group, self.generation, self.id, self.instance), self.lease / 3)
+    async def beat(self, *, beside: bool = False) -> None:
+        """Renew the lease, or confirm it `beside` another exchange that waits; raises `NewRound`."""
+        lane = (*self._lane, "beside") if beside else self._lane
+        await self._ask(Heartbeat(self.group, self.generation, self.id, self.instance), self.lease / 3, lane)
 
     async def leave(self) -> None:
         """Give the place up, so that its tasks go to others at once."""
@@ -87,10 +96,11 @@ class Seat:
     def close(self) -> None:
         """Close the connection that only this place uses."""
         self._cluster.leave(self._lane)
+        self._cluster.leave((*self._lane, "beside"))
 
-    async def _ask(self, request: Any, seconds: float) -> Any:
+    async def _ask(self, request: Any, seconds: float, lane: Hashable = None) -> Any:
         asked = time.monotonic()
-        answer = await ask_coordinator(self._cluster, self.group, request, seconds, self._lane)
+        answer = await ask_coordinator(self._cluster, self.group, request, seconds, lane or self._lane)
         try:
             await self._check(answer.error_code)
         except NewRound:
