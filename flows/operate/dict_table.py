@@ -167,7 +167,10 @@ class DictTableState:
     def reset(self, key: Any, value: Any, encoded: bytes | None) -> None:
         """Put the cache back to what it was; a changeable value, which may have been changed, to its encoding."""
         self.put(key, value if encoded is None else self._decode(encoded), encoded)
-        if value is GONE and self._rows.get_uncommitted(self.name, self.key_bytes(key)) is None:
+
+    def forget_absent(self, key: Any) -> None:
+        """Count no write for a key that has no value, neither here nor committed."""
+        if self.cache.get(key) is GONE and self._rows.get_uncommitted(self.name, self.key_bytes(key)) is None:
             self.dirty.pop(key, None)
 
     def forget(self, key: Any) -> None:

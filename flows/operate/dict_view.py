@@ -139,6 +139,9 @@ class Savepoint:
                 state.forget(key)
             else:
                 state.reset(key, old, tracked)
+        # Only now: on the way back a key may have been without a value that an earlier record had given it.
+        for state, key, *_ in self.undo:
+            state.forget_absent(key)
         self.undo.clear()
         self.touched.clear()
 

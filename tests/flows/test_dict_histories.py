@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import flows
@@ -83,6 +83,7 @@ class Model(dict[str, Any]):
 
 @settings(max_examples=150, deadline=None, derandomize=True, report_multiple_bugs=False)
 @given(STEPS, CUTS)
+@example([Step([["set", "a", 1]], False), Step([["clear"], ["read", "a"]], True)], ["batch"])
 def test_any_history_reads_as_a_plain_dictionary_would(steps: list[Step], cuts: list[str]) -> None:
     model, expected = Model(), []
     for step in steps:
