@@ -69,6 +69,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     the pace of their event times (None: as fast as the engine takes them). A worker commits after `commit_interval`
     or `commit_records`, fetches up to `fetch_records` of a partition, and works on `chunk_records` at a time.
     `instance_id` makes it a static member on Kafka: its tasks wait for its return as long as its `lease` lasts.
+    `standby_replicas` is how many warm copies of each task's state other workers keep there.
     `guarantee` "at_least_once" sends outputs at once, outside of transactions: after a crash some come twice.
     `web_token` and `kafka_password` are secrets: they come from the environment only, or from the files that
     `web_token_file` and `kafka_password_file` name. What begins with `kafka_` says how a Kafka cluster lets one in, and
@@ -95,6 +96,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     max_ahead: Seconds = 3600.0
     lease: Seconds = 10.0
     instance_id: Name = None
+    standby_replicas: Annotated[int, _whole(0, 10)] = 0
     cache_bytes: Size = 128 * _MIB
     write_buffer_bytes: Size = 128 * _MIB
     kafka_security_protocol: Annotated[Protocol | None, _one_of(Protocol)] = None

@@ -266,9 +266,11 @@ class Broker(Protocol):
     """A set of topics, and the groups that read them.
 
     `max_record_bytes` is the most that key and value of one record may have together: know it before a commit.
+    `shares_disk` tells whether all members of its groups are on one machine: no state has to move between them.
     """
 
     max_record_bytes: int
+    shares_disk: bool
 
     async def start(self) -> None:
         """Connect; raises `BrokerUnavailable` or `BrokerError` with the fix."""

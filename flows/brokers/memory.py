@@ -88,6 +88,8 @@ class MemoryBroker:
     transaction does on Kafka.
     """
 
+    shares_disk = True
+
     def __init__(self, *, max_record_bytes: int = 1_000_000, markers: bool = False) -> None:
         self.max_record_bytes, self.markers = max_record_bytes, markers
         self._specs: dict[str, TopicSpec] = {}

@@ -7,14 +7,16 @@ import logging
 from collections.abc import Callable, Iterable
 
 from flows.brokers.base import Membership
-from flows.errors import BrokerUnavailable, Fenced, Replaced
+from flows.errors import BrokerError, BrokerUnavailable, Fenced, Replaced
 from flows.run.environment import Environment
 from flows.run.runner import TaskRunner
+from flows.run.standby import Standbys
 from flows.run.waiting import tell_waiting
 
 log = logging.getLogger("flows.worker")
 
 _RETRY = 0.5
+_REPORT = 0.5
 
 
 class Handover:
@@ -44,10 +46,15 @@ class Handover:
     """
 
     def __init__(
-        self, env: Environment, member_id: str, runner: TaskRunner, failed: Callable[[BaseException | None], None]
+        self,
+        env: Environment,
+        member_id: str,
+        runner: TaskRunner,
+        copies: Standbys,
+        failed: Callable[[BaseException | None], None],
     ) -> None:
         self.state = "starting"
-        self._env, self._id, self._runner, self._failed = env, member_id, runner, failed
+        self._env, self._id, self._runner, self._copies, self._failed = env, member_id, runner, copies, failed
         self._membership: Membership | None = None
         self._address, self._plan = "", ""
         self._wanted: frozenset[str] = frozenset()
@@ -67,7 +74,13 @@ class Handover:
         while True:
             try:
                 self._membership = await env.broker.join(
-                    env.group, self._id, self._runner.inputs, address=address, plan=plan
+                    env.group,
+                    self._id,
+                    self._runner.inputs,
+                    address=address,
+                    plan=plan,
+                    standbys=self._copies.replicas,
+                    lags=await self._copies.all_lags(self._runner.inputs),
                 )
                 return
             except BrokerUnavailable as error:
@@ -98,10 +111,24 @@ class Handover:
         """Say whom this member waits for, where it holds less than it should; until cancelled."""
         await tell_waiting(self._env, self._member_or_none, self._id, self._plan, self._runner.inputs)
 
+    async def report(self) -> None:
+        """Tell the group how complete the state here is, so that tasks go where theirs is; until cancelled."""
+        while True:
+            await asyncio.sleep(_REPORT)
+            if self._membership is None or self._env.broker.shares_disk:
+                continue
+            self._keep_copies()
+            running = {t: 0 for t, task in self._runner.tasks.items() if task.ready}
+            try:
+                await self._member.report({**self._copies.lags, **running})
+            except BrokerError as error:
+                log.debug("cannot tell the group of the state here: %s", error)  # `follow` meets and tells the same
+
     async def leave(self) -> None:
         """Finish, commit and close all tasks, then leave the group. `follow` must have been cancelled."""
         # 9
         self._leaving = True
+        await self._copies.close()
         for task_id in self._runs:
             self._runner.end(task_id)
         await asyncio.gather(*self._runs.values(), return_exceptions=True)
@@ -113,6 +140,7 @@ class Handover:
     async def abort(self) -> None:
         """Let everything go as it stands."""
         self._leaving = True
+        await self._copies.close()
         await self._abandon()
 
     @property
@@ -134,6 +162,11 @@ class Handover:
         for task_id in sorted(wanted - self._runs.keys()):
             run = self._runs[task_id] = asyncio.create_task(self._keep(task_id), name=task_id)
             run.add_done_callback(self._kept)
+        self._keep_copies()
+
+    def _keep_copies(self) -> None:
+        if not self._leaving:
+            self._copies.keep(self._member.standbys - self._runs.keys())
 
     async def _keep(self, task_id: str) -> None:
         """Run a task for as long as the group gives it to this member."""
@@ -141,6 +174,7 @@ class Handover:
             given = True
             while given:
                 self._news.discard(task_id)
+                await self._copies.end(task_id)
                 # 6, and 2 to 4 at its end
                 ended = await self._runner.run(task_id, lambda: self._still_holds(task_id))
                 if self._leaving:

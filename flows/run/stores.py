@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from flows.errors import StateCorrupt, StateError, StateLocked
@@ -54,8 +55,31 @@ class Stores:
         self._open_at[task_id] = path
         return store
 
+    def positions(self, task_id: str) -> Mapping[str, int] | None:
+        """Read the changelog positions in a task's closed store; None where there is none that can be read."""
+        path = self._folder / task_id
+        if not path.is_dir():
+            return None
+        try:
+            store = RocksStore(path, self._resources)
+        except StateError as error:
+            log.debug("the store of task %s is not counted: %s", task_id, error)
+            return None
+        try:
+            return store.positions()
+        finally:
+            store.close()
+
     def discard(self, task_id: str) -> None:
         """Delete a task's closed store, so that the next `open` begins with an empty one."""
         path = self._open_at.pop(task_id, None)
         if path is not None:
             destroy_store(path, self._resources.options)
+
+
+def open_tables(open_store: Callable[[str], Store], task_id: str, tables: Iterable[str]) -> Store:
+    """Open a task's store and add the tables that it does not have yet."""
+    store = open_store(task_id)
+    for table in tables:
+        store.create_table(table)
+    return store

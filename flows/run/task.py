@@ -24,10 +24,10 @@ from flows.run.idle import Silence
 from flows.run.inputs import InputOrder
 from flows.run.progress import RestoreProgress
 from flows.run.sending import Sender
+from flows.run.stores import open_tables
 from flows.run.taken import TakenRows
 from flows.run.ticks import run_due_timers
 from flows.source.watermarks import decode_watermark
-from flows.state.base import Store
 from flows.state.restore import restore
 from flows.state.task_state import TaskState
 from flows.state.to_the_end import to_the_end
@@ -134,15 +134,9 @@ class Task:
 
     async def _open_state(self, tables: list[str]) -> TaskState:
         # Noted here, since a start that is cancelled meanwhile must find what to close.
-        self.state = TaskState(await asyncio.to_thread(self._open_store, tables))
+        self.state = TaskState(await asyncio.to_thread(open_tables, self.env.open_store, self.id, tables))
         self._flusher = Flusher(self.id, self.state, self.env.metrics)
         return self.state
-
-    def _open_store(self, tables: list[str]) -> Store:
-        store = self.env.open_store(self.id)
-        for table in tables:
-            store.create_table(table)
-        return store
 
     def _context(self, state: TaskState) -> TaskContext:
         env = self.env

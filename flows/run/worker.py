@@ -29,6 +29,7 @@ from flows.run.handover import Handover
 from flows.run.live_tables import LiveTables
 from flows.run.progress import Progress
 from flows.run.runner import TaskRunner
+from flows.run.standby import Standbys
 from flows.run.status import StatusBoard
 from flows.run.stores import Stores
 from flows.run.task import Task
@@ -121,7 +122,10 @@ class Worker:
             discard=self._stores.discard,
             compatible=self._write_plan,
         )
-        handover = self._handover = Handover(env, self.id, self._runner, self._fail)
+        copies = Standbys(
+            env, self.settings.standby_replicas, stored=self._stores.positions, discard=self._stores.discard
+        )
+        handover = self._handover = Handover(env, self.id, self._runner, copies, self._fail)
         web: WebServer | None = None
         helpers: list[asyncio.Task[None]] = []
         try:
@@ -145,7 +149,14 @@ class Worker:
             # 3
             await handover.join(self.address, plan_hash(self.plan))
             helpers = [
-                self._helper(work) for work in (board.measure(), self._purge(env), handover.follow(), handover.watch())
+                self._helper(work)
+                for work in (
+                    board.measure(),
+                    self._purge(env),
+                    handover.follow(),
+                    handover.watch(),
+                    handover.report(),
+                )
             ]
             if self.settings.drain:
                 helpers.append(self._helper(self._watch_drain(env)))

@@ -21,6 +21,9 @@ from flows.state.restore_target import Target, target_of
 from flows.state.task_state import TaskState
 from flows.state.to_the_end import to_the_end
 
+TOMBSTONE_RETENTION = 7 * 86400.0
+"""Seconds that compaction leaves tombstones in a changelog."""
+
 _FETCH_RECORDS = 20_000
 _WRITE_ENTRIES = 100_000
 _POLL = 0.2
@@ -57,7 +60,7 @@ async def restore(
     progress: Progress = lambda table, done, total, rate: None,
     *,
     stall_after: float = 30.0,
-    tombstone_retention: float = 7 * 86400.0,
+    tombstone_retention: float = TOMBSTONE_RETENTION,
     clock: Clock | None = None,
     probe: Probe = lambda step: None,
 ) -> dict[str, bytes]:

@@ -25,6 +25,7 @@ class WorkerProcess:
             stderr=subprocess.PIPE,
             text=True,
         )
+        self.address = ""
         self.lines: list[str] = []
         self._news: queue.Queue[str | None] = queue.Queue()
         self._thread = threading.Thread(target=self._read)
@@ -37,11 +38,14 @@ class WorkerProcess:
         self._news.put(None)
 
     def wait_for(self, words: str) -> str:
-        while (line := self._news.get(timeout=DEADLINE)) is not None:
-            self.lines.append(line)
-            if words in line:
-                return line
-        raise AssertionError(f"the worker never said {words!r}: {self.lines}")
+        try:
+            while (line := self._news.get(timeout=DEADLINE)) is not None:
+                self.lines.append(line)
+                if words in line:
+                    return line
+        except queue.Empty:
+            pass
+        raise AssertionError(f"the worker never said {words!r}: {''.join(self.lines)}")
 
     def rest(self) -> list[str]:
         """Return what an ended worker had still said."""

@@ -24,6 +24,7 @@ from flows.run.environment import Environment
 from flows.run.handover import Handover
 from flows.run.progress import Progress
 from flows.run.runner import TaskRunner
+from flows.run.standby import Standbys
 from flows.settings import load_settings
 from flows.state.memory import MemoryStore
 from flows.testing_loop import ManualLoop
@@ -122,7 +123,8 @@ class Machine:
             compatible=lambda: None,
         )
         self.failures: list[BaseException | None] = []
-        self.handover = Handover(self.env, self.id, self.runner, self.failures.append)
+        copies = Standbys(self.env, 0, stored=lambda task: None, discard=lambda task: None)
+        self.handover = Handover(self.env, self.id, self.runner, copies, self.failures.append)
         self.running = True
         self.work = group.loop.create_task(self._run())
 

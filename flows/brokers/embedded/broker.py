@@ -44,6 +44,8 @@ class EmbeddedBroker:
     `maintenance` the seconds between rounds that drop and compact old records (None: only by `maintain()`).
     """
 
+    shares_disk = True
+
     def __init__(
         self,
         folder: Path | str,

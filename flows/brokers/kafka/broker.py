@@ -50,6 +50,8 @@ class KafkaBroker:
     leaves, its tasks wait for it until its lease runs out.
     """
 
+    shares_disk = False
+
     def __init__(
         self,
         connection: Connection,
