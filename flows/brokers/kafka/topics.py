@@ -119,7 +119,12 @@ class Topics:
             if error.code == Code.UNKNOWN_TOPIC_OR_PARTITION:
                 return None
             raise
-        return _spec(name, len(topic.leaders), await self.limits(name))
+        try:
+            return _spec(name, len(topic.leaders), await self.limits(name))
+        except Refused as error:
+            if error.code == Code.UNKNOWN_TOPIC_OR_PARTITION:  # to this broker: the topic was made just now
+                raise Refused(Code.LEADER_NOT_AVAILABLE) from error
+            raise
 
     async def _make(self, spec: TopicSpec) -> bool:
         """Create a topic; False when another did so meanwhile."""
@@ -169,7 +174,8 @@ class Topics:
                 error, _, _, found = response.topics[0][:4]
                 if len([entry for entry in found if entry[2] >= 0]) == partitions:
                     break
-                await tries.again(Refused(error if partitions and error else Code.LEADER_NOT_AVAILABLE))
+                unknown = not error or error == Code.UNKNOWN_TOPIC_OR_PARTITION  # to this broker, for now
+                await tries.again(Refused(Code.LEADER_NOT_AVAILABLE if unknown or not partitions else error))
         if partitions:
             await self._cluster.refresh([name])
 
