@@ -7,6 +7,8 @@ import signal
 import threading
 import time
 
+import pytest
+
 from flows.brokers.base import TopicPartition, TopicSpec
 from tests.kafka.cluster import Cluster, unique
 from tests.kafka.members import Remote, handles, holds
@@ -73,7 +75,9 @@ async def test_a_computation_in_the_event_loop_does_not_cost_the_place(kafka: Cl
         assert (worker.held, worker.membership.generation, worker.error) == (held, generation, None)
 
 
-async def test_a_round_waits_for_a_busy_member_and_all_go_on_meanwhile(kafka: Cluster) -> None:
+async def test_a_round_waits_for_a_silent_member_and_all_go_on_meanwhile(
+    kafka: Cluster, caplog: pytest.LogCaptureFixture
+) -> None:
     group, lease = unique("group"), 2.0
     async with handles(kafka.url, lease) as opened:
         suspended = await Remote.start(kafka.url, 30.0, group, "slow")
@@ -89,9 +93,14 @@ async def test_a_round_waits_for_a_busy_member_and_all_go_on_meanwhile(kafka: Cl
             for _ in range(3):
                 assert {m.id for m in await worker.membership.members()} >= {"slow", "quick"}
                 assert not joining.done()
+            # One that leaves does not wait for it either.
+            caplog.clear()
+            await worker.leave()
+            assert not caplog.records
             suspended.signal(signal.SIGCONT)
             third = await joining
 
-            await asyncio.gather(third.has(2), worker.has(2))
+            await third.has(3)
+            assert [m.id for m in await third.membership.members()] == ["slow", "third"]
         finally:
             await suspended.kill()

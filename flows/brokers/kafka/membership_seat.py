@@ -46,7 +46,7 @@ class Seat:
         self.id = ""
         self.confirmed = float("-inf")
         self._cluster = cluster
-        self._lane = ("member", group, instance, id(self))
+        self._lane, self._beside = ((name, group, instance, id(self)) for name in ("member", "member, beside"))
 
     def through(self, cluster: Cluster) -> Seat:
         """Return the same place, seen through other connections."""
@@ -83,12 +83,14 @@ class Seat:
 
     async def beat(self, *, beside: bool = False) -> None:
         """Renew the lease, or confirm it `beside` another exchange that waits; raises `NewRound`."""
-        lane = (*self._lane, "beside") if beside else self._lane
+        lane = self._beside if beside else self._lane
         await self._ask(Heartbeat(self.group, self.generation, self.id, self.instance), self.lease / 3, lane)
 
     async def leave(self) -> None:
         """Give the place up, so that its tasks go to others at once."""
-        answer = await self._ask(LeaveGroup(self.group, self.id, self.instance), self.lease / 3)
+        # A join that waits holds up its connection. Without an id yet, though, this must come after it.
+        lane = self._beside if self.id else self._lane
+        answer = await self._ask(LeaveGroup(self.group, self.id, self.instance), self.lease / 3, lane)
         for _, _, code in answer.members:
             if code != GroupCode.UNKNOWN_MEMBER_ID:  # gone already
                 await self._check(code)
@@ -96,9 +98,9 @@ class Seat:
     def close(self) -> None:
         """Close the connection that only this place uses."""
         self._cluster.leave(self._lane)
-        self._cluster.leave((*self._lane, "beside"))
+        self._cluster.leave(self._beside)
 
-    async def _ask(self, request: Any, seconds: float, lane: Hashable = None) -> Any:
+    async def _ask(self, request: Any, seconds: float, lane: Hashable | None = None) -> Any:
         asked = time.monotonic()
         answer = await ask_coordinator(self._cluster, self.group, request, seconds, lane or self._lane)
         try:
