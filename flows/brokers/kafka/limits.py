@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import NamedTuple
@@ -29,6 +30,7 @@ class Limits:
     def __init__(self, cluster: Cluster, topics: Topics) -> None:
         self._cluster, self._topics = cluster, topics
         self._known: dict[str, _Limit] = {}
+        self._learning = asyncio.Lock()
 
     def forget(self, topic: str) -> None:
         """Ask anew next time."""
@@ -41,18 +43,20 @@ class Limits:
     async def check(self, outputs: Mapping[TopicPartition, Outgoing]) -> None:
         """Raise `UnknownTopic`, `RecordTooLarge` or `BrokerError` when these records cannot be written."""
         await partitions_exist(self._cluster, outputs)
-        await self._learn({tp.topic for tp in outputs})
+        unknown = {tp.topic for tp in outputs if tp.topic not in self._known}
+        if unknown:
+            await self._learn(unknown)
         for tp, out in outputs.items():
             self._check(tp, out)
 
     async def _learn(self, topics: Iterable[str]) -> None:
-        for topic in topics:
-            if topic not in self._known:
-                found = await persist(
-                    f"cannot read the settings of topic {topic!r}", partial(self._topics.limits, topic)
-                )
-                most = int(found.get("max.message.bytes", DEFAULT_BATCH_BYTES))
-                self._known[topic] = _Limit(most, "compact" in found.get("cleanup.policy", ""))
+        async with self._learning:  # thousands of calls may be the first to a topic: one of them asks
+            for topic in topics:
+                if topic not in self._known:
+                    doing = f"cannot read the settings of topic {topic!r}"
+                    found = await persist(doing, partial(self._topics.limits, topic))
+                    most = int(found.get("max.message.bytes", DEFAULT_BATCH_BYTES))
+                    self._known[topic] = _Limit(most, "compact" in found.get("cleanup.policy", ""))
 
     def _check(self, tp: TopicPartition, out: Outgoing) -> None:
         limit = self._known[tp.topic]
