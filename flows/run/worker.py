@@ -7,7 +7,7 @@ import errno
 import logging
 import os
 import socket
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 from uuid import uuid4
 
@@ -18,7 +18,7 @@ from flows.brokers.registry import open_broker
 from flows.clock import Clock, SystemClock
 from flows.compile.names import topic_specs
 from flows.compile.tables import table_decoders
-from flows.errors import StateError
+from flows.errors import BrokerUnavailable, StateError
 from flows.metrics import WorkerMetrics
 from flows.query.live import ChangeHub
 from flows.query.sql import Result, run_sql
@@ -151,15 +151,15 @@ class Worker:
             helpers = [
                 self._helper(work)
                 for work in (
-                    board.measure(),
-                    self._purge(env),
+                    self._keep_up(board.measure),
+                    self._keep_up(lambda: self._purge(env)),
                     handover.follow(),
                     handover.watch(),
                     handover.report(),
                 )
             ]
             if self.settings.drain:
-                helpers.append(self._helper(self._watch_drain(env)))
+                helpers.append(self._helper(self._keep_up(lambda: self._watch_drain(env))))
             await self._stopping.wait()
             # 4
             await _end(helpers)
@@ -188,6 +188,16 @@ class Worker:
         self.stop()
 
     # What goes on beside
+
+    async def _keep_up(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Do work that looks at the broker now and then, on and on where that was unavailable, as the tasks do."""
+        while True:
+            try:
+                return await work()
+            except BrokerUnavailable as error:
+                log.warning("%s; tries again", error)
+                self.metrics.trouble(str(error))
+                await asyncio.sleep(_PURGE_EVERY)
 
     async def _watch_drain(self, env: Environment) -> None:
         while not (self.ready and await is_drained(env)):  # noqa: ASYNC110  (other workers take part; only the broker knows)
