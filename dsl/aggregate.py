@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from math import isfinite
+from typing import Any
 
 import msgspec
 
+from dsl.checks import type_of_value
 from dsl.errors import DeclarationError
 from dsl.expr import Expr, col
+from dsl.fold import Fold, checked_fold
 from dsl.plan.exprs import ExprNode, render
 from dsl.plan.functions import type_of
 from dsl.plan.nodes import AggregateCall
-from dsl.plan.types import DataType, Kind, Schema
+from dsl.plan.types import DataType, Kind, Schema, value_name
 
 _INT, _FLOAT, _LIST = DataType(Kind.INT), DataType(Kind.FLOAT), DataType(Kind.OTHER)
 _OF_NUMBERS = ("sum", "mean", "quantile", "var", "std", "histogram")
@@ -29,6 +32,7 @@ class Aggregate(msgspec.Struct, frozen=True):
     by: ExprNode | None = None
     options: tuple[tuple[str, float], ...] = ()
     bounds: tuple[float, ...] = ()
+    fold: Fold | None = None
 
     def bind(self, name: str, schema: Schema) -> AggregateCall:
         """Check the argument against the stream's columns; raises `DeclarationError`."""
@@ -42,6 +46,8 @@ class Aggregate(msgspec.Struct, frozen=True):
             by_type=compared,
             options=self.options,
             bounds=self.bounds,
+            step="" if self.fold is None else self.fold.name,
+            accumulator="" if self.fold is None else value_name(self.fold.type),
             result=self._result(given, compared),
         )
 
@@ -63,6 +69,8 @@ class Aggregate(msgspec.Struct, frozen=True):
     def _result(self, given: DataType | None, compared: DataType | None) -> DataType:
         if self.function == "count":
             return _INT
+        if self.fold is not None:
+            return type_of_value(self.fold.type)
         assert given is not None
         if self.function in _RESULTS:
             return _RESULTS[self.function]
@@ -203,6 +211,24 @@ def histogram(what: Expr | str, bounds: Sequence[float] | None = None, *, error:
     if any(low >= high for low, high in pairwise(found)):
         raise DeclarationError(f"histogram(bounds={bounds!r}): bounds must ascend.")
     return Aggregate("histogram", _argument(what), bounds=tuple(map(float, found)))
+
+
+def fold(
+    initial: Any,
+    step: Callable[[Any, Any], Any],
+    merge: Callable[[Any, Any], Any] | None = None,
+    *,
+    type: Any = None,
+) -> Aggregate:
+    """Keep an accumulator that a function of yours makes of it and of each record: `step(accumulator, record)`.
+
+    `initial` is the first accumulator, or a function that makes it. Records come in the order of their partition,
+    which behind a `group_by` that moves them is any order for those of different input partitions. `merge(earlier,
+    later)` puts two accumulators together; only windows that merge need it. The accumulator is kept as msgpack: its
+    type is `type`, else what `step` says that it returns, else that of the initial one. A record for which the step
+    raises, or returns something of another type, is dead-lettered.
+    """
+    return Aggregate("fold", fold=checked_fold(initial, step, merge, type))
 
 
 def _ddof(function: str, ddof: int) -> tuple[tuple[str, float], ...]:

@@ -13,9 +13,9 @@ from dsl.errors import DeclarationError, declaration_place
 from dsl.expr import Expr, to_node
 from dsl.plan.exprs import Column, columns_of
 from dsl.plan.functions import type_of, unknown_column
-from dsl.plan.nodes import AggregateNode, FilterNode, MapNode, ProjectNode, RepartitionNode, SinkNode
+from dsl.plan.nodes import AggregateNode, FilterNode, MapNode, ProjectNode, RepartitionNode, SinkNode, fold_id
 from dsl.plan.types import DataType, Field, Kind, Schema, schema_of
-from dsl.window import AnyWindow
+from dsl.window import AnyWindow, SessionWindow
 
 if TYPE_CHECKING:
     from dsl.app import App
@@ -195,6 +195,12 @@ class Aggregated:
         self.place = declaration_place()
         grouped.stream.app._unnamed.append(self)
         self._calls = tuple(a.bind(n, schema) for n, a in aggregates.items())
+        self._folds = {name: a.fold for name, a in aggregates.items() if a.fold is not None}
+        for name, fold in self._folds.items():
+            if isinstance(window, SessionWindow) and fold.merge is None:
+                raise DeclarationError(
+                    f"{name}=fold({fold.name}): sessions merge, so their accumulators must: fold(…, merge=…)."
+                )
 
     def table(self, name: str) -> Table:
         """Keep the aggregates as a table of this name: queried, watched, written to topics."""
@@ -209,6 +215,8 @@ class Aggregated:
         if stream.key not in grouped.keys:
             source = self._repartition(name, schema)
         types = tuple(t for k in grouped.keys if (t := schema.get(k)) is not None)
+        for fold_name, fold in self._folds.items():
+            app._types[fold_id(name, fold_name)] = fold
         columns = _table_schema(name, grouped.keys, schema, self._window, self._calls)
         app._add(
             AggregateNode(
@@ -227,6 +235,8 @@ class Aggregated:
     def _repartition(self, table: str, schema: Schema) -> str:
         grouped, app = self._grouped, self._grouped.stream.app
         used = {*grouped.keys}.union(*(columns_of(expr) for call in self._calls for expr in call.arguments))
+        if self._folds:
+            used.update(schema.names)
         step = app._new_step(f"{table}.group_by")
         app._add(
             RepartitionNode(

@@ -35,12 +35,14 @@ class StoredAggregate(msgspec.Struct, frozen=True, kw_only=True):
     by_kind: str = ""
     options: tuple[tuple[str, float], ...] = ()
     bounds: tuple[float, ...] = ()
+    accumulator: str = ""
 
     def __str__(self) -> str:
         parts = [f"{self.argument}: {self.kind}"] if self.argument else []
         parts += [f"by={self.by}: {self.by_kind}"] if self.by else []
         parts += [f"{n}={v:g}" for n, v in self.options]
         parts += [f"bounds=[{', '.join(f'{b:g}' for b in self.bounds)}]"] if self.bounds else []
+        parts += [self.accumulator] if self.accumulator else []
         return f"{self.function}({', '.join(parts)})"
 
 
@@ -133,6 +135,7 @@ def _stored(call: AggregateCall) -> StoredAggregate:
         by_kind="" if call.by_type is None else call.by_type.kind.value,
         options=tuple((n, v) for n, v in call.options if (call.function, n) not in _NOT_STORED),
         bounds=call.bounds,
+        accumulator=call.accumulator,
     )
 
 

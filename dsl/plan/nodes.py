@@ -69,7 +69,8 @@ class RepartitionNode(msgspec.Struct, frozen=True, kw_only=True, tag="repartitio
 class AggregateCall(msgspec.Struct, frozen=True, kw_only=True):
     """One aggregate of a table: function, argument (None for `count()`), options and result type.
 
-    `by` is what `arg_min` and `arg_max` compare, `bounds` are those between the buckets of a histogram.
+    `by` is what `arg_min` and `arg_max` compare, `bounds` are those between the buckets of a histogram, `step` and
+    `accumulator` the function and the type of a fold, which reads whole records.
     """
 
     name: str
@@ -80,12 +81,19 @@ class AggregateCall(msgspec.Struct, frozen=True, kw_only=True):
     by_type: DataType | None = None
     options: tuple[tuple[str, float], ...] = ()
     bounds: tuple[float, ...] = ()
+    step: str = ""
+    accumulator: str = ""
     result: DataType
 
     @property
     def arguments(self) -> tuple[ExprNode, ...]:
         """The expressions that it reads of a record."""
         return tuple(expr for expr in (self.argument, self.by) if expr is not None)
+
+
+def fold_id(table: str, name: str) -> str:
+    """Name a fold in the plan's types."""
+    return f"{table}.agg.{name}"
 
 
 class AggregateNode(msgspec.Struct, frozen=True, kw_only=True, tag="aggregate"):

@@ -55,6 +55,7 @@ def call_words(call: AggregateCall) -> str:
     parts += [] if call.by is None else [f"by={render(call.by)}"]
     parts += [f"{n}={v:g}" for n, v in call.options]
     parts += [f"bounds=[{', '.join(f'{b:g}' for b in call.bounds)}]"] if call.bounds else []
+    parts += [f"{call.step} -> {call.accumulator}"] if call.step else []
     return f"{call.name} = {call.function}({', '.join(parts)})"
 
 

@@ -34,10 +34,16 @@ def _read_by(plan: Plan, node: Node) -> set[str]:
         return set(node.schema.names)
     if isinstance(node, AggregateNode):
         arguments = (c for call in node.aggregates for expr in call.arguments for c in columns_of(expr))
-        return {*node.keys, *arguments}
+        has_fold = any(call.step for call in node.aggregates)
+        return {*node.keys, *arguments} | (_whole_rows(plan, node.input) if has_fold else set())
     if isinstance(node, MapNode | AgentNode | SinkNode):
-        return set() if has_original_rows(plan, node.input) else set(schema_of_step(plan, node.input).names)
+        return _whole_rows(plan, node.input)
     return set()
+
+
+def _whole_rows(plan: Plan, step: str) -> set[str]:
+    """Return the columns that the row objects of a step's output are made of."""
+    return set() if has_original_rows(plan, step) else set(schema_of_step(plan, step).names)
 
 
 def has_original_rows(plan: Plan, step: str) -> bool:

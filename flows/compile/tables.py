@@ -8,8 +8,9 @@ from typing import Any
 import msgspec
 import polars as pl
 
+from dsl.fold import Fold
 from dsl.plan.graph import Plan
-from dsl.plan.nodes import AggregateNode, TableNode
+from dsl.plan.nodes import AggregateNode, TableNode, fold_id
 from dsl.plan.types import Kind
 from dsl.table import DictTable
 from flows.compile.windows import Bounds, bounds_of, numbers_of, start_place
@@ -22,6 +23,12 @@ from flows.state.keys import KeyCodec
 
 START, END = "window_start", "window_end"
 _SECOND = 1_000_000
+
+
+def folds_of(plan: Plan, node: AggregateNode) -> dict[str, Fold]:
+    """Return the functions of a table's folds by name, as far as the plan knows them: a stored one does not."""
+    found = {call.name: plan.types.get(fold_id(node.table, call.name)) for call in node.aggregates if call.step}
+    return {name: fold for name, fold in found.items() if isinstance(fold, Fold)}
 
 
 class TableDecoder:
@@ -42,7 +49,8 @@ class TableDecoder:
             self._codec = KeyCodec((object,) * len(node.keys), numbers_of(node.window))
             self._start = start_place(node.window)
             self._bounds = None if node.window is None else bounds_of(node.window, self._codec)
-            self._results, self._names = Aggregation(node.aggregates).results, [c.name for c in node.aggregates]
+            self._names = [c.name for c in node.aggregates]
+            self._results = Aggregation(node.aggregates, folds_of(plan, node)).results
         else:
             declared = plan.types.get(node.id)
             key, value = (declared.key_type, declared.value_type) if isinstance(declared, DictTable) else (object, Any)
@@ -96,7 +104,8 @@ class TableDecoder:
         if self._results is None:
             series.append(column("value", [self._value(v) for v in states], self._kind("value")))
         else:
-            series.extend(self._results(states).select(self._names))
+            results = self._results(states)
+            series.extend(self._plain(results[name]) for name in self._names)
         return pl.DataFrame(series)
 
     def window_start(self, key: bytes) -> float | None:
@@ -111,6 +120,12 @@ class TableDecoder:
             found[START] = [w / _SECOND for w in starts]
             found[END] = [w / _SECOND for w in ends]
         return found
+
+    def _plain(self, results: pl.Series) -> pl.Series:
+        """Return results as a column that Arrow can hold."""
+        if results.dtype != pl.Object:
+            return results
+        return column(results.name, results.to_list(), self._kind(results.name))
 
     def _kind(self, name: str) -> Kind:
         found = self._schema.get(name)

@@ -32,7 +32,7 @@ from flows.compile.context import TaskContext, topic_encoders
 from flows.compile.expressions import compile_expr, frame_schema
 from flows.compile.names import dead_letters, late_topic
 from flows.compile.pipeline import Branch, Pipeline
-from flows.compile.tables import TableDecoder
+from flows.compile.tables import TableDecoder, folds_of
 from flows.compile.texts import kept_texts
 from flows.compile.windows import table_step
 from flows.decode.message_keys import KeyClaim, encode_message_key
@@ -42,6 +42,7 @@ from flows.emit.dead_letters import DeadLetterBox
 from flows.emit.late import LateBox
 from flows.emit.outbox import Outbox
 from flows.operate.aggregates import Aggregation
+from flows.operate.aggregates.folds import FOLDED, FoldRows, numbered_step
 from flows.operate.base import ROW, Batch, FrameStep
 from flows.operate.dict_table import DictTableState
 from flows.operate.stateless import RowBuilder, filter_step, group_step, map_step, project_step
@@ -191,7 +192,10 @@ class TaskCompiler:
     @lower.register
     def _aggregate(self, node: AggregateNode) -> FrameStep:
         schema = schema_of_step(self.plan, node.input)
-        accumulators = Aggregation(node.aggregates)
+        folds = folds_of(self.plan, node)
+        folded = FoldRows(node.id, self.rows(node.input), self.dead) if folds else None
+        accumulators = Aggregation(node.aggregates, folds, folded)
+        arguments = [compile_expr(expr, schema).alias(name) for name, expr in accumulators.inputs]
         late = LateBox(
             late_topic(self.plan.app, node.table),
             self.context.partition,
@@ -205,7 +209,7 @@ class TaskCompiler:
         )
         step = table_step(
             node,
-            [compile_expr(expr, schema).alias(name) for name, expr in accumulators.inputs],
+            [*arguments, pl.col(FOLDED)] if folded else arguments,
             _key_types(schema, node.keys),
             accumulators=accumulators,
             state=self.context.state,
@@ -216,7 +220,8 @@ class TaskCompiler:
         self.branch.tables.append(step)
         self._table_sinks(node)
         texts = kept_texts(node, schema, self.context.max_record_bytes)
-        return group_step(node.id, node.keys, node.window is not None, self.dead, step.process, texts)
+        process = step.process if folded is None else numbered_step(folded, step.process)
+        return group_step(node.id, node.keys, node.window is not None, self.dead, process, texts)
 
     def _is_json(self, step: str) -> bool:
         """Tell whether a stream's records came as JSON."""

@@ -87,6 +87,7 @@ class AggregateStep:
         """Merge the partials into the state (step 2 of the commit); close and expire windows by the stream time."""
         if self._partials:
             self._merge()
+        self._accumulators.forget()
         window = self._window
         if window is None or self._assigner is None:
             return

@@ -82,6 +82,7 @@ class SessionStep:
     def flush(self, watermark: int) -> None:
         """Merge the partials into the state (step 2 of the commit); close and expire sessions by the stream time."""
         self._merge()
+        self._accumulators.forget()
         bound = self._bound(max(watermark, self.floor) if self._waits else watermark)
         self._begin(bound)
         self._open.drop(self._closing.close(bound), bound)

@@ -33,6 +33,9 @@ class Accumulators(Protocol):
 
     def merge(self, stored: Sequence[bytes | None], gathered: pl.DataFrame) -> list[bytes]: ...
 
+    def forget(self) -> None:
+        """Learn that all partials of the commit are merged."""
+
     def load(self, states: Sequence[bytes]) -> pl.DataFrame: ...
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -16,6 +17,7 @@ from flows import (
     collect,
     count,
     first,
+    fold,
     histogram,
     last,
     max,
@@ -28,6 +30,7 @@ from flows import (
 )
 from flows.testing import Driver
 from tests.oracle import aggregates as naive
+from tests.oracle.aggregates import Event
 from tests.oracle.tables import Group, Sent, TableOracle
 
 SECOND = 1_000_000
@@ -40,6 +43,19 @@ class Reading(flows.Record):
     x: float | None
     text: str | None
     at: float | None
+
+
+def tally(counts: dict[str, int], reading: Any) -> dict[str, int]:
+    """Count texts, by a function that a fold calls."""
+    return {**counts, f"{reading.text}": counts.get(f"{reading.text}", 0) + 1}
+
+
+def tally_both(earlier: dict[str, int], later: dict[str, int]) -> dict[str, int]:
+    return {text: earlier.get(text, 0) + later.get(text, 0) for text in {**earlier, **later}}
+
+
+def tallied(events: Sequence[Event]) -> dict[str, int]:
+    return dict(Counter(f"{event.values['text']}" for event in events))
 
 
 AGGREGATES: dict[str, tuple[Any, Callable[..., Any]]] = {
@@ -60,6 +76,7 @@ AGGREGATES: dict[str, tuple[Any, Callable[..., Any]]] = {
     "last_two": (collect("n", 2, latest=True), partial(naive.collected, column="n", limit=2, latest=True)),
     "frequent": (top_k("text", 2), partial(naive.frequent, column="text", k=2)),
     "sizes": (histogram("n", [-2, 0, 2**62]), partial(naive.histogram, column="n", bounds=[-2, 0, 2**62])),
+    "tally": (fold(dict, tally, tally_both), tallied),
     "texts": (approx_distinct("text"), partial(naive.distinct, column="text")),
 }
 """Each aggregate beside its naive form."""

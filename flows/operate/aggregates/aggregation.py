@@ -7,17 +7,19 @@ largest event time) and the gathered columns of the cells, whose names begin wit
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import repeat
 from operator import is_, itemgetter
 
 import numpy as np
 import polars as pl
 
+from dsl.fold import Fold
 from dsl.plan.nodes import AggregateCall
 from flows.operate.aggregates.cell import Groups
 from flows.operate.aggregates.codec import Codec
 from flows.operate.aggregates.columns import is_plain, plain
+from flows.operate.aggregates.folds import FoldRows
 from flows.operate.aggregates.layout import Layout
 from flows.operate.base import ROW, TIME
 
@@ -28,12 +30,16 @@ class Aggregation:
     """Computes the aggregates of a table.
 
     `inputs` names the argument columns that `partial` expects, `$a0`, `$a1`, …, each with the expression that it
-    holds. `needs_order` tells that it also wants `$partition` and `$offset`.
+    holds; folds need their functions by name, and the column that `rows` adds. `needs_order` tells that it also wants
+    `$partition` and `$offset`.
     """
 
-    def __init__(self, calls: Sequence[AggregateCall]) -> None:
+    def __init__(
+        self, calls: Sequence[AggregateCall], folds: Mapping[str, Fold] | None = None, rows: FoldRows | None = None
+    ) -> None:
         self.calls = tuple(calls)
-        layout = Layout(calls)
+        self._rows = rows
+        layout = Layout(calls, folds, rows)
         self.inputs = layout.inputs
         self._kinds, self._cells, self._finish = layout.kinds, layout.cells, layout.finish
         self.needs_order = any(cell.needs_order for cell in self._cells)
@@ -77,6 +83,11 @@ class Aggregation:
         states = self._meet(old, gathered.filter(~fresh)) + self._codec.encode(self._unload(gathered.filter(fresh)))
         places = np.where(fresh, len(old) + np.cumsum(fresh), np.cumsum(~fresh)) - 1
         return list(itemgetter(*places.tolist())(states))
+
+    def forget(self) -> None:
+        """Let go of the records that folds waited with: all are merged, or late."""
+        if self._rows is not None:
+            self._rows.clear()
 
     def combine(self, first: bytes, second: bytes) -> bytes:
         """Return the state of two groups' records together, those of `first` having come first."""

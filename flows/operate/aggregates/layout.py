@@ -5,12 +5,13 @@ One function an aggregate, in `_RECIPES`. Arguments and cells that several aggre
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
 import polars as pl
 
+from dsl.fold import Fold
 from dsl.plan.exprs import ExprNode
 from dsl.plan.nodes import AggregateCall
 from dsl.plan.types import DataType, Kind
@@ -22,6 +23,7 @@ from flows.operate.aggregates.columns import finished, plain_type
 from flows.operate.aggregates.counts import Count
 from flows.operate.aggregates.edges import Edge
 from flows.operate.aggregates.extremes import Extreme
+from flows.operate.aggregates.folds import Folded, FoldRows
 from flows.operate.aggregates.frequent import Frequent
 from flows.operate.aggregates.histograms import Histogram
 from flows.operate.aggregates.moments import Moments
@@ -38,7 +40,10 @@ C = TypeVar("C", bound=Cell)
 class Layout:
     """The cells of a list of aggregates, in the order in which they are first needed."""
 
-    def __init__(self, calls: Sequence[AggregateCall]) -> None:
+    def __init__(
+        self, calls: Sequence[AggregateCall], folds: Mapping[str, Fold] | None = None, rows: FoldRows | None = None
+    ) -> None:
+        self.folds, self.rows = folds or {}, rows
         self.inputs: list[tuple[str, ExprNode]] = []
         self.kinds: dict[str, Kind] = {}
         self.cells: list[Cell] = []
@@ -172,6 +177,12 @@ def _histogram(layout: Layout, call: AggregateCall) -> Finish:
     return layout.cell(Distribution, argument, dict(call.options)["error"]).histogram
 
 
+def _fold(layout: Layout, call: AggregateCall) -> Finish:
+    cell = Folded(f"$s{len(layout.cells)}", call.name, layout.folds.get(call.name), layout.rows)
+    layout.cells.append(cell)
+    return cell.result
+
+
 def _null_where(column: pl.Series, empty: np.ndarray[Any, np.dtype[np.bool_]]) -> pl.Series:
     return column.set(pl.Series(empty), None) if empty.any() else column
 
@@ -193,4 +204,5 @@ _RECIPES: dict[str, Callable[[Layout, AggregateCall], Finish]] = {
     "collect": _collect,
     "top_k": _top_k,
     "histogram": _histogram,
+    "fold": _fold,
 }

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from flows import (
     arg_max,
     col,
     collect,
     count,
     first,
+    fold,
     histogram,
     hopping,
     mean,
@@ -144,6 +147,36 @@ def histogram_with_bounds_that_descend() -> None:
 
 def histogram_without_bounds() -> None:
     departures().group_by("origin").agg(spread=histogram("delay", []))  # here
+
+
+def fold_of_sessions_without_merge() -> None:
+    departures().group_by("origin").window(session("1h")).agg(worst=fold(list, lambda worst, d: worst))  # here
+
+
+def fold_with_a_coroutine() -> None:
+    async def step(total: int, departure: Any) -> int:
+        return total
+
+    fold(0, step)  # here
+
+
+def fold_with_a_step_of_one_argument() -> None:
+    fold(0, lambda total: total)  # here
+
+
+def fold_without_a_step() -> None:
+    fold(0, None)  # type: ignore[arg-type]  # here
+
+
+def fold_of_an_object() -> None:
+    fold(object, lambda found, departure: found)  # here
+
+
+def fold_into_pairs() -> None:
+    def step(pairs: list[tuple[str, int]], departure: Any) -> list[list[str]]:
+        return []
+
+    fold([("a", 1)], step)  # here
 
 
 def aggregate_that_is_a_column() -> None:
