@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import chain
+from itertools import chain, islice
 from operator import attrgetter
 from typing import Any, NamedTuple
 
@@ -12,6 +12,9 @@ from aiokafka.record.control_record import ABORT_MARKER, ControlRecord
 from aiokafka.record.memory_records import MemoryRecords
 
 from flows.brokers.base import Headers, Records, TopicPartition
+
+_AT_ONCE = 256
+"""Records that are objects at the same time: more, and the garbage collector looks at them, for a third of all time."""
 
 _timestamp, _key, _value, _headers, _offset = map(attrgetter, ("timestamp", "key", "value", "headers", "offset"))
 
@@ -82,9 +85,11 @@ class _Columns:
 
     def take(self, batch: Any, position: int) -> None:
         """Append a batch's records from the position on."""
-        records = list(batch)
-        if not records:
-            return
+        rows = chain(batch)  # aiokafka's batch itself cannot be taken from twice
+        while records := list(islice(rows, _AT_ONCE)):
+            self._take(records, position)
+
+    def _take(self, records: list[Any], position: int) -> None:
         first = _offset(records[0])
         whole = _offset(records[-1]) - first + 1 == len(records)
         if first < position:
@@ -92,13 +97,12 @@ class _Columns:
             first = max(first, position)
         if not records:
             return
-        offsets = range(first, first + len(records)) if whole else list(map(_offset, records))
         headers = list(map(_headers, records))
         if any(headers) and self._headers is None:
             self._headers = [()] * len(self._values)
         if self._headers is not None:
             self._headers += [tuple((name, value or b"") for name, value in each) for each in headers]
-        self._offsets.append(offsets)
+        self._offsets.append(range(first, first + len(records)) if whole else list(map(_offset, records)))
         self._timestamps += map(_timestamp, records)
         self._keys += map(_key, records)
         self._values += map(_value, records)
