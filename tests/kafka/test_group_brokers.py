@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 
 import pytest
 
 from flows.brokers.kafka.broker import KafkaBroker
 from flows.brokers.kafka.cluster import GROUP
+from flows.errors import BrokerUnavailable
 from tests.kafka.cluster import Broker, Cluster, unique
 from tests.kafka.members import LONG, TASKS, Handles, Worker, handles
 
@@ -25,11 +27,18 @@ async def pair(opened: Handles, group: str) -> tuple[Worker, Worker]:
     return one, two
 
 
+async def listed_by(worker: Worker) -> list[str]:
+    """Ask a worker for the members, as often as it takes."""
+    async with asyncio.timeout(2 * LONG):
+        while True:
+            with suppress(BrokerUnavailable):
+                return [m.id for m in await worker.membership.members()]
+
+
 async def nothing_moved(workers: tuple[Worker, Worker], generation: int, histories: list[int]) -> None:
     """Wait until the coordinator has confirmed both; check that neither was told anything meanwhile."""
     for worker in workers:
-        async with asyncio.timeout(LONG):
-            listed = [m.id for m in await worker.membership.members()]
+        listed = await listed_by(worker)
         assert worker.error is None
         assert listed == ["one", "two"]
         assert worker.membership.generation == generation
