@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, get_type_hints
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
 import msgspec
 
@@ -45,17 +45,19 @@ class Stream:
 
     def filter(self, predicate: Expr) -> Stream:
         """Keep the records for which a condition is true (neither false nor null)."""
-        schema = self._columns("filter(...)")
+        return self._keep(predicate, "filter", self.app._new_step(f"{self.step}.filter"))
+
+    def _keep(self, predicate: Expr, doing: str, step: str) -> Stream:
+        schema = self._columns(f"{doing}(...)")
         if not isinstance(predicate, Expr):
             raise DeclarationError(
-                f'{self.step}.filter takes a condition on columns, such as col("delay") > 60, not {predicate!r}.'
+                f'{self.step}.{doing} takes a condition on columns, such as col("delay") > 60, not {predicate!r}.'
             )
         kind = type_of(predicate.node, schema).kind
         if kind is not Kind.BOOL:
             raise DeclarationError(
-                f"{self.step}.filter needs a condition, but {predicate!r} is {kind.value}: compare it with something."
+                f"{self.step}.{doing} needs a condition, but {predicate!r} is {kind.value}: compare it with something."
             )
-        step = self.app._new_step(f"{self.step}.filter")
         self.app._add(FilterNode(id=step, input=self.step, predicate=predicate.node, schema=schema))
         return Stream(self.app, step, schema, self.key)
 
@@ -98,16 +100,46 @@ class Stream:
         The Record class is taken from `returns` or from the function's return annotation. The stream counts as
         unkeyed afterwards: `group_by` repartitions.
         """
-        struct = returns or _returned_record(function)
+        return self._call("map", function, returns, many=False)
+
+    def flat_map(
+        self, function: Callable[[Any], Iterable[Any]], *, returns: type[msgspec.Struct] | None = None
+    ) -> Stream:
+        """Call a Python function for each record; it returns, or yields, any number of Records.
+
+        The Record class is taken from `returns` or from the annotation, such as `Iterator[Word]`. All of them have the
+        time, partition and offset of the record that they come from. Where the function raises, none is passed on.
+        """
+        return self._call("flat_map", function, returns, many=True)
+
+    def _call(
+        self, kind: str, function: Callable[[Any], Any], returns: type[msgspec.Struct] | None, *, many: bool
+    ) -> Stream:
+        struct = returns or _returned_record(function, inside=many)
         if struct is None:
             raise DeclarationError(
-                f"{self.step}.map({_name(function)}): say which Record it returns, "
-                "by a return annotation or map(..., returns=YourRecord)."
+                f"{self.step}.{kind}({_name(function)}): say which Record it {'yields' if many else 'returns'}, "
+                f"by a return annotation or {kind}(..., returns=YourRecord)."
             )
-        step = self.app._new_step(f"{self.step}.map")
+        step = self.app._new_step(f"{self.step}.{kind}")
         schema = schema_of(struct)
-        self.app._add(MapNode(id=step, input=self.step, function=_name(function), schema=schema), function, struct)
+        node = MapNode(id=step, input=self.step, function=_name(function), many=many, schema=schema)
+        self.app._add(node, function, struct)
         return Stream(self.app, step, schema, None)
+
+    def branch(self, *predicates: Expr) -> tuple[Stream, ...]:
+        """Split into one stream a condition, each record going to the first that is true of it, and one of the rest.
+
+        The last stream returned has the records of which none is true.
+        """
+        self._columns("branch(...)")
+        if not predicates:
+            raise DeclarationError(f'{self.step}.branch needs at least one condition, such as col("delay") > 60.')
+        streams, rest = [], self
+        for predicate in predicates:
+            streams.append(rest._keep(predicate, "branch", self.app._new_step(f"{self.step}.branch")))
+            rest = rest._keep(~predicate.fill_null(False), "branch", self.app._new_step(f"{self.step}.rest"))
+        return (*streams, rest)
 
     def group_by(self, *keys: str, partitions: int | None = None) -> Grouped:
         """Group by one or more columns.
@@ -145,6 +177,14 @@ class Stream:
         step = self.app._new_step(f"{self.step}.to")
         self.app._add(SinkNode(id=step, input=self.step, topic=target))
         return self
+
+    def through(self, topic: Topic) -> Topic:
+        """Write the records to a topic, and go on with what is read from it.
+
+        Its partitions and its key count from there on; anybody may write to it and read it.
+        """
+        self.to(topic)
+        return topic
 
 
 class Grouped:
@@ -264,11 +304,13 @@ def _name(function: Callable[..., Any]) -> str:
     return getattr(function, "__qualname__", repr(function))
 
 
-def _returned_record(function: Callable[..., Any]) -> type[msgspec.Struct] | None:
+def _returned_record(function: Callable[..., Any], *, inside: bool = False) -> type[msgspec.Struct] | None:
     try:
         hint = get_type_hints(function).get("return")
     except (NameError, TypeError):
         return None
+    if inside:  # the first argument of list[Word], Iterator[Word], Generator[Word, None, None]
+        hint = next(iter(get_args(hint)), None)
     for option in (hint, *getattr(hint, "__args__", ())):
         if isinstance(option, type) and issubclass(option, msgspec.Struct):
             return option

@@ -47,11 +47,12 @@ class ProjectNode(msgspec.Struct, frozen=True, kw_only=True, tag="project"):
 
 
 class MapNode(msgspec.Struct, frozen=True, kw_only=True, tag="map"):
-    """Call a Python function for each record; it returns a Record, or None to drop the record."""
+    """Call a Python function for each record; it returns a Record, or None to drop the record; or `many` Records."""
 
     id: str
     input: str
     function: str
+    many: bool = False
     schema: Schema
 
 

@@ -84,7 +84,7 @@ def _project(node: ProjectNode) -> str:
 
 
 def _map(node: MapNode) -> str:
-    return f"call {node.function} -> {node.schema.owner}({node.schema})"
+    return f"call {node.function} -> {'many ' if node.many else ''}{node.schema.owner}({node.schema})"
 
 
 def _repartition(node: RepartitionNode) -> str:

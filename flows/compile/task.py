@@ -165,6 +165,7 @@ class TaskCompiler:
             frame_schema(node.schema),
             self.dead,
             self.fan(node.id),
+            many=node.many,
         )
 
     @lower.register

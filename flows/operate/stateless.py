@@ -60,41 +60,57 @@ def map_step(
     columns: dict[str, Any],
     dead: DeadLetters,
     then: FrameStep,
+    *,
+    many: bool = False,
 ) -> FrameStep:
-    """Call a function for each row; what raises or returns another type is refused, None drops the row."""
+    """Call a function for each row; what raises or returns another type is refused, None drops the row.
+
+    With `many` it returns an iterable; if one of its items does not fit, the row is refused with all of them.
+    """
+
+    def made(value: Any) -> list[Any]:
+        result = function(value)
+        results = [] if result is None else list(result) if many else [result]
+        for item in results:
+            if not isinstance(item, out):
+                expected = f"{out.__name__}s" if many else f"{out.__name__} or None"
+                raise _WrongType(f"returned {type(item).__name__}, expected {expected}")
+        return results
 
     def run(frame: pl.DataFrame, batch: Batch) -> None:
         kept: list[int] = []
         results: list[Any] = []
-        for place, (row, value) in enumerate(zip(frame[ROW].to_list(), rows.objects(frame, batch), strict=True)):
+        rows_of = frame[ROW].to_list()
+        for place, value in enumerate(rows.objects(frame, batch)):
             try:
-                result = function(value)
+                items = made(value)
             except Exception as error:  # noqa: BLE001  (the person's function may raise anything)
-                dead.refuse(step, batch.records, row, f"{type(error).__name__}: {error}")
+                reason = f"{error}" if isinstance(error, _WrongType) else f"{type(error).__name__}: {error}"
+                dead.refuse(step, batch.records, rows_of[place], reason)
                 continue
-            if result is None:
-                continue
-            if not isinstance(result, out):
-                reason = f"returned {type(result).__name__}, expected {out.__name__} or None"
-                dead.refuse(step, batch.records, row, reason)
-                continue
-            kept.append(place)
-            results.append(result)
+            kept += [place] * len(items)
+            results += items
         mapped = _columns(results, columns)
         if mapped is None:
-            problems = [_unfit(result, columns) for result in results]
-            rows_of = frame[ROW].to_list()
-            for place, problem in zip(kept, problems, strict=True):
-                if problem:
+            problems: dict[int, str] = {}
+            for place, result in zip(kept, results, strict=True):
+                problem = _unfit(result, columns)
+                if problem and place not in problems:
+                    problems[place] = problem
                     dead.refuse(step, batch.records, rows_of[place], problem)
-            kept = [k for k, problem in zip(kept, problems, strict=True) if not problem]
-            mapped = _columns([r for r, problem in zip(results, problems, strict=True) if not problem], columns)
+            results = [r for place, r in zip(kept, results, strict=True) if place not in problems]
+            kept = [place for place in kept if place not in problems]
+            mapped = _columns(results, columns)
         if kept and mapped is not None:
             meta = frame.select(META)
-            meta = meta if len(kept) == frame.height else meta[kept]
+            meta = meta if kept == list(range(frame.height)) else meta[kept]
             then(pl.DataFrame([*mapped, *meta.get_columns()]), batch)
 
     return run
+
+
+class _WrongType(Exception):
+    """A function returned what it must not."""
 
 
 def _columns(rows: list[Any], columns: dict[str, Any]) -> list[pl.Series] | None:

@@ -91,5 +91,20 @@ def columns_of_an_untyped_topic() -> None:
     app().topic("alerts", value=dict).filter(col("origin") == "JFK")  # here
 
 
+def flat_map_that_returns_one_record() -> None:
+    def once(departure: Departure) -> Departure:
+        return departure
+
+    departures().flat_map(once)  # type: ignore[arg-type]  # here
+
+
+def branch_without_a_condition() -> None:
+    departures().branch()  # here
+
+
+def branch_on_a_number() -> None:
+    departures().branch(col("delay"))  # here
+
+
 def map_that_returns_nobody_knows_what() -> None:
     departures().map(lambda d: d)  # here
