@@ -310,8 +310,14 @@ class Broker(Protocol):
     async def appender(self, transactional_id: str) -> Appender:
         """Take over a transactional id as `producer` does, to write without transactions: at least once."""
 
-    async def committed(self, group: str, tps: Iterable[TopicPartition]) -> dict[TopicPartition, Committed]:
-        """Return the group's positions; partitions without one are left out."""
+    async def committed(
+        self, group: str, tps: Iterable[TopicPartition], *, stable: bool = True
+    ) -> dict[TopicPartition, Committed]:
+        """Return the group's positions; partitions without one are left out.
+
+        Where a transaction that moves one is under way, wait for its end, or, if not `stable`, tell the position before
+        it. Who goes on from there needs it stable; for a look, busy tasks would let one wait for seconds.
+        """
 
     async def delete_offsets(self, group: str) -> None:
         """Forget all positions of a group."""

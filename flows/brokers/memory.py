@@ -148,7 +148,9 @@ class MemoryBroker:
         epoch = self._epochs[transactional_id] = self._epochs.get(transactional_id, 0) + 1
         return _MemoryProducer(self, transactional_id, epoch)
 
-    async def committed(self, group: str, tps: Iterable[TopicPartition]) -> dict[TopicPartition, Committed]:
+    async def committed(
+        self, group: str, tps: Iterable[TopicPartition], *, stable: bool = True
+    ) -> dict[TopicPartition, Committed]:
         known = self._offsets.get(group, {})
         return {tp: known[tp] for tp in tps if tp in known}
 

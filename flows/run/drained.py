@@ -16,7 +16,7 @@ async def is_drained(env: Environment) -> bool:
     """
     for node in env.plan.of_type(SourceNode):
         place = position_of(node.topic)
-        found = (await env.broker.committed(source_group(env.group, node.id), [place])).get(place)
+        found = (await env.broker.committed(source_group(env.group, node.id), [place], stable=False)).get(place)
         if found is None or found.metadata != END:
             return False
     inputs = [
@@ -25,7 +25,7 @@ async def is_drained(env: Environment) -> bool:
         for topic in part.inputs
         for partition in range(part.partitions)
     ]
-    done = await env.broker.committed(env.group, inputs)
+    done = await env.broker.committed(env.group, inputs, stable=False)
     starts = await env.broker.start_offsets([tp for tp in inputs if tp not in done])
     ends = await env.broker.end_offsets(inputs)
     return all((done[tp].offset if tp in done else starts[tp]) >= ends[tp] for tp in inputs)

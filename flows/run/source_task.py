@@ -142,7 +142,7 @@ class SourceTask:
         """Hold back while the app is far behind: the topic is no place to keep a whole data set waiting."""
         while self._consumed and not self.stopped.is_set():
             ends = await self.env.broker.end_offsets(self._partitions)
-            done = await self.env.broker.committed(self.env.group, self._partitions)
+            done = await self.env.broker.committed(self.env.group, self._partitions, stable=False)
             starts = await self.env.broker.start_offsets([tp for tp in self._partitions if tp not in done])
             behind = sum(ends[tp] - (done[tp].offset if tp in done else starts[tp]) for tp in self._partitions)
             if behind < _AHEAD:

@@ -211,7 +211,7 @@ class Worker:
             await asyncio.sleep(_PURGE_EVERY)
             inputs = [tp for task in list(self.tasks.values()) for tp in task.repartition_inputs()]
             if inputs:
-                done = await env.broker.committed(env.group, inputs)
+                done = await env.broker.committed(env.group, inputs, stable=False)
                 await env.broker.purge({tp: c.offset for tp, c in done.items()})
 
     # What it stands on

@@ -190,7 +190,9 @@ class EmbeddedBroker:
         """Take over a transactional id as `producer` does; its commits are atomic all the same."""
         return await self.producer(transactional_id)
 
-    async def committed(self, group: str, tps: Iterable[TopicPartition]) -> dict[TopicPartition, Committed]:
+    async def committed(
+        self, group: str, tps: Iterable[TopicPartition], *, stable: bool = True
+    ) -> dict[TopicPartition, Committed]:
         """Return the group's positions; partitions without one are left out."""
         wanted = list(tps)
         return await self._read("read positions", lambda db: producer.load_positions(db, group, wanted))

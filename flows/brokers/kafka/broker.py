@@ -169,10 +169,12 @@ class KafkaBroker:
         self._held.append(appender)
         return appender
 
-    async def committed(self, group: str, tps: Iterable[TopicPartition]) -> dict[TopicPartition, Committed]:
+    async def committed(
+        self, group: str, tps: Iterable[TopicPartition], *, stable: bool = True
+    ) -> dict[TopicPartition, Committed]:
         """Return the group's positions; partitions without one are left out."""
         self._check("read positions")
-        return await offsets.committed(self._cluster, group, tps)
+        return await offsets.committed(self._cluster, group, tps, stable)
 
     async def delete_offsets(self, group: str) -> None:
         """Forget all positions of a group; raises `BrokerError` while it has members."""

@@ -12,7 +12,7 @@ from aiokafka.protocol.offset import OffsetRequest
 from flows.brokers.base import Committed, TopicPartition
 from flows.brokers.kafka.cluster import GROUP, Cluster
 from flows.brokers.kafka.faults import MOVED, Code, Lost, Refused, check
-from flows.brokers.kafka.protocol import StableOffsetFetchRequest
+from flows.brokers.kafka.protocol import GroupOffsetsRequest
 from flows.brokers.kafka.retry import Tries, persist
 from flows.brokers.kafka.topics import partitions_exist
 from flows.errors import BrokerError
@@ -110,8 +110,10 @@ async def _ask_leaders(
         await persist("cannot find the partitions' leaders", lambda: cluster.refresh({tp.topic for tp in left}))
 
 
-async def committed(cluster: Cluster, group: str, tps: Iterable[TopicPartition]) -> dict[TopicPartition, Committed]:
-    """Return the group's positions; partitions without one are left out."""
+async def committed(
+    cluster: Cluster, group: str, tps: Iterable[TopicPartition], stable: bool
+) -> dict[TopicPartition, Committed]:
+    """Return the group's positions, those after the transactions that are under way if `stable`, else before them."""
     topics: dict[str, list[int]] = {}
     for tp in tps:
         topics.setdefault(tp.topic, []).append(tp.partition)
@@ -131,7 +133,7 @@ async def committed(cluster: Cluster, group: str, tps: Iterable[TopicPartition])
 
     doing = f"cannot read the positions of group {group!r}"
     found: dict[TopicPartition, Committed] = await _ask_coordinator(
-        cluster, doing, group, StableOffsetFetchRequest(group, topics), read
+        cluster, doing, group, GroupOffsetsRequest(group, topics, stable), read
     )
     return found
 

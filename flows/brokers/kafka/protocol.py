@@ -109,17 +109,17 @@ class OffsetFetchRequest_v7(RequestStruct):
     )
 
 
-class StableOffsetFetchRequest(Request[OffsetFetchRequest_v7]):
-    """Ask for a group's positions; while a transaction that moves one is being ended, the answer is "try again"."""
+class GroupOffsetsRequest(Request[OffsetFetchRequest_v7]):
+    """Ask for a group's positions; if `stable`, the answer is "try again" while a transaction moves one of them."""
 
     API_KEY = 9
 
-    def __init__(self, group: str, topics: dict[str, list[int]]) -> None:
-        self._group, self._topics = group, topics
+    def __init__(self, group: str, topics: dict[str, list[int]], stable: bool) -> None:
+        self._group, self._topics, self._stable = group, topics, stable
 
     def build(self, request_struct_class: type[OffsetFetchRequest_v7]) -> OffsetFetchRequest_v7:
         topics: list[Any] = [(name, partitions, _NO_TAGS) for name, partitions in self._topics.items()]
-        return request_struct_class(self._group, topics, True, _NO_TAGS)
+        return request_struct_class(self._group, topics, self._stable, _NO_TAGS)
 
 
 class IncrementalAlterConfigsResponse_v0(Response):
