@@ -231,6 +231,21 @@ async def test_what_an_appender_sends_twice_is_stored_once(broker: Broker, tp: T
     assert values(await read_all(broker, tp)) == [b"1", b"2", b"3"]
 
 
+@pytest.mark.parametrize("partitions", [1, 2])
+async def test_what_cannot_be_encoded_fails_its_call_and_no_other(
+    broker: Broker, broker_topic: Topics, partitions: int
+) -> None:
+    topic = await broker_topic(partitions=partitions)
+    tps = [TopicPartition(topic, n) for n in range(partitions)]
+    wrong = {tp: Outgoing([b"k"], [b"v"], ["soon"]) for tp in tps}  # type: ignore[list-item]
+
+    with pytest.raises(TypeError):
+        await asyncio.wait_for(broker.produce(wrong), 20)
+    await broker.produce({tp: outgoing(1) for tp in tps})
+
+    assert [values(await read_all(broker, tp)) for tp in tps] == [[b"1"]] * partitions
+
+
 async def test_many_calls_at_a_time_share_requests_and_each_learns_its_own_end(
     broker: Broker, broker_topic: Topics, losses: Losses
 ) -> None:

@@ -88,7 +88,7 @@ class _Line:
             taken = self._take()
             try:
                 end = await self._send(taken)
-            except BrokerError as error:
+            except Exception as error:  # noqa: BLE001 - those who wait are told, whatever it is
                 self._numbering = None  # what it would go on from is not known
                 self._fail(taken, error)
             except asyncio.CancelledError:
@@ -133,7 +133,7 @@ class _Line:
         check(response.error_code)
         return Numbering(response.producer_id, response.producer_epoch)
 
-    def _fail(self, waiting: list[_Waiting], error: BrokerError) -> None:
+    def _fail(self, waiting: list[_Waiting], error: Exception) -> None:
         for each in waiting:
             if not each.done.done():
                 each.done.set_exception(error)

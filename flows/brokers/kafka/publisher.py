@@ -76,7 +76,7 @@ class Publisher:
             calls = [self._waiting.popleft() for _ in range(min(_MOST_CALLS, len(self._waiting)))]
             try:
                 ends = await self._commit(calls)
-            except BrokerError as error:
+            except Exception as error:  # noqa: BLE001 - those who wait are told, whatever it is
                 _fail(calls, error)
                 if not isinstance(error, BrokerUnavailable) and self._producer is not None:
                     producer, self._producer = self._producer, None
@@ -101,7 +101,7 @@ class Publisher:
         return await self._producer.commit(Transaction(group="", outputs=merged))
 
 
-def _fail(calls: list[_Call] | deque[_Call], error: BrokerError) -> None:
+def _fail(calls: list[_Call] | deque[_Call], error: Exception) -> None:
     for call in calls:
         if not call.done.done():
             call.done.set_exception(error)
