@@ -1,7 +1,8 @@
 """What stored bytes depend on: a descriptor per table, kept with its state and in its changelog, and the plan's hash.
 
 A worker compares the descriptor of its plan with the stored one before it reads a row. Left out, because old rows
-stay readable: filters, `emit`, `grace`, `retention`, the q of a quantile, other tables, agents and sinks.
+stay readable: filters, `emit`, `grace`, `retention`, the q of a quantile and its like, the functions of a fold, other
+tables, agents and sinks.
 The order of aggregates counts: a row stores them in declared order.
 """
 

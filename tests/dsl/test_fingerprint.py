@@ -17,6 +17,7 @@ from flows import (
     col,
     collect,
     count,
+    fold,
     histogram,
     hopping,
     max,
@@ -109,12 +110,17 @@ def test_stored_rows_survive(change: str) -> None:
     assert compare(COMPATIBLE[change]) == []
 
 
+def max_of(earlier: int, later: int) -> int:
+    return earlier if earlier > later else later
+
+
 @pytest.mark.parametrize(
     ("old", "new"),
     [
         (var("price"), var("price", ddof=0)),
         (std("price"), std("price", ddof=0)),
         (top_k("page", 3), top_k("page", 5)),
+        (fold(0, lambda total, click: total + click.price), fold(1, lambda total, click: total, max_of)),
     ],
 )
 def test_how_a_result_is_read_is_not_stored(old: Any, new: Any) -> None:
@@ -130,6 +136,8 @@ def test_how_a_result_is_read_is_not_stored(old: Any, new: Any) -> None:
         (arg_min("page", by="price"), arg_min("page", by="seconds")),
         (histogram("price", [1]), histogram("price", [1, 2])),
         (var("price"), std("price")),
+        (fold(0, lambda total, click: total), fold(0.0, lambda total, click: total)),
+        (fold(list, lambda found, click: found), fold([], lambda found, click: found, type=list[str])),
     ],
 )
 def test_what_is_kept_is_stored(old: Any, new: Any) -> None:
