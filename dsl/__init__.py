@@ -26,7 +26,7 @@ from dsl.record import Record
 from dsl.stream import Stream
 from dsl.table import DictTable, Table
 from dsl.topic import Topic
-from dsl.window import Window, hopping, session, sliding, tumbling
+from dsl.window import Window, count_window, hopping, session, sliding, tumbling
 
 __all__ = [
     "App",
@@ -44,6 +44,7 @@ __all__ = [
     "col",
     "collect",
     "count",
+    "count_window",
     "first",
     "fold",
     "histogram",

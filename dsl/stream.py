@@ -15,7 +15,7 @@ from dsl.plan.exprs import Column, columns_of
 from dsl.plan.functions import type_of, unknown_column
 from dsl.plan.nodes import AggregateNode, FilterNode, MapNode, ProjectNode, RepartitionNode, SinkNode, fold_id
 from dsl.plan.types import DataType, Field, Kind, Schema, schema_of
-from dsl.window import AnyWindow, SessionWindow
+from dsl.window import AnyWindow, SessionWindow, SlidingWindow
 
 if TYPE_CHECKING:
     from dsl.app import App
@@ -223,7 +223,7 @@ class Aggregated:
         assert schema is not None
         if not aggregates:
             raise DeclarationError(f"{grouped.stream.step}.agg needs at least one aggregate: agg(events=count()).")
-        taken = {*grouped.keys, *(("window_start", "window_end") if window else ())}
+        taken = {*grouped.keys, *(window.columns if window else ())}
         for name, aggregate in aggregates.items():
             if not isinstance(aggregate, Aggregate):
                 raise DeclarationError(
@@ -237,9 +237,10 @@ class Aggregated:
         self._calls = tuple(a.bind(n, schema) for n, a in aggregates.items())
         self._folds = {name: a.fold for name, a in aggregates.items() if a.fold is not None}
         for name, fold in self._folds.items():
-            if isinstance(window, SessionWindow) and fold.merge is None:
+            if isinstance(window, SessionWindow | SlidingWindow) and fold.merge is None:
                 raise DeclarationError(
-                    f"{name}=fold({fold.name}): sessions merge, so their accumulators must: fold(…, merge=…)."
+                    f"{name}=fold({fold.name}): sessions and sliding windows merge, so their accumulators must: "
+                    "fold(…, merge=…)."
                 )
 
     def table(self, name: str) -> Table:
@@ -294,9 +295,9 @@ class Aggregated:
 def _table_schema(
     name: str, keys: tuple[str, ...], schema: Schema, window: AnyWindow | None, calls: tuple[Any, ...]
 ) -> Schema:
-    bounds = ("window_start", "window_end") if window else ()
     fields = [Field(k, t) for k in keys if (t := schema.get(k)) is not None]
-    fields += [Field(b, DataType(Kind.FLOAT)) for b in bounds]
+    kinds = {"window_number": Kind.INT}
+    fields += [Field(c, DataType(kinds.get(c, Kind.FLOAT))) for c in (window.columns if window else ())]
     return Schema((*fields, *(Field(c.name, c.result) for c in calls)), name)
 
 

@@ -23,6 +23,11 @@ class Window(msgspec.Struct, frozen=True, kw_only=True):
     retention: int | None = None
 
     @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that a table shows of its windows: bounds in seconds since the epoch."""
+        return ("window_start", "window_end")
+
+    @property
     def shape(self) -> str:
         """How time is cut, without what happens then: `hopping(24h, 6h)`."""
         raise NotImplementedError
@@ -109,7 +114,28 @@ class SlidingWindow(Window, frozen=True, kw_only=True, tag="sliding"):
         return f"sliding({show(self.difference)})"
 
 
-AnyWindow = FixedWindow | CalendarWindow | SessionWindow | SlidingWindow
+class CountWindow(Window, frozen=True, kw_only=True, tag="count"):
+    """Each `records` records of a key, in the order in which they come; `grace` is 0, as none is late.
+
+    `emit="close"` shows a window once it is complete; `retention` counts from its largest event time.
+    """
+
+    records: int
+
+    @property
+    def shape(self) -> str:
+        return f"count_window({self.records})"
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return (*super().columns, "window_number")
+
+    def __str__(self) -> str:
+        keep = "" if self.retention is None else f", retention={show(self.retention)}"
+        return f"{self.shape[:-1]}, emit={self.emit}{keep})"
+
+
+AnyWindow = FixedWindow | CalendarWindow | SessionWindow | SlidingWindow | CountWindow
 
 
 def tumbling(
@@ -205,6 +231,21 @@ def sliding(
     if found < 0:
         raise DeclarationError(f"a sliding window's time difference must not be negative: {difference!r}.")
     return SlidingWindow(difference=found, **_fields(_common(grace, emit, retention)))
+
+
+def count_window(records: int | None = None, *, emit: str = "change", retention: Duration | None = None) -> CountWindow:
+    """Put each `records` records of a key together, in the order in which they come: no record is late.
+
+    A row shows `window_number` beside the event times of its first record (`window_start`) and the latest of its
+    records (`window_end`). `emit="close"` publishes it once it is complete; silence does not complete it. `retention`
+    counts from `window_end` on, for windows that become complete while it is declared.
+
+    >>> print(count_window(100, emit="close"))
+    count_window(100, emit=close)
+    """
+    if not isinstance(records, int) or isinstance(records, bool) or records < 1:
+        raise DeclarationError(f"a count window needs a number of records, such as count_window(100), not {records!r}.")
+    return CountWindow(records=records, **_fields(_common(0, emit, retention)))
 
 
 def _aligned(

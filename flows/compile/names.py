@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from dsl.plan.graph import Plan, SubTopology
 from dsl.plan.nodes import AgentNode, AggregateNode, RepartitionNode, TableNode, TopicNode
-from dsl.window import SessionWindow, SlidingWindow
+from dsl.window import CountWindow, SessionWindow, SlidingWindow
 from flows.brokers.base import TopicSpec
 
 TAKEN = ".taken"
 """Suffix of the store table that keeps what an agent's unfinished `take` holds."""
 
 
-INDEX, POINTS = ".index", ".points"
-"""Suffixes of store tables beside a table: of each key, which windows are open; of each event time, the aggregates."""
+INDEX, POINTS, ENDS = ".index", ".points", ".ends"
+"""Suffixes of store tables beside a table: of each key, which windows are open; of each event time, the aggregates; of
+complete windows, when they ended."""
 
-_HIDDEN: dict[type, tuple[str, ...]] = {SessionWindow: (INDEX,), SlidingWindow: (INDEX, POINTS)}
+_HIDDEN: dict[type, tuple[str, ...]] = {
+    SessionWindow: (INDEX,),
+    SlidingWindow: (INDEX, POINTS),
+    CountWindow: (INDEX, ENDS),
+}
 
 
 def changelog(app: str, store_table: str) -> str:

@@ -13,15 +13,16 @@ from dsl.plan.graph import Plan
 from dsl.plan.nodes import AggregateNode, TableNode, fold_id
 from dsl.plan.types import Kind
 from dsl.table import DictTable
-from flows.compile.windows import Bounds, bounds_of, numbers_of, start_place
+from dsl.window import CountWindow
+from flows.compile.windows import END, Bounds, bounds_of, numbers_of, seconds, start_place
 from flows.operate.aggregates import Aggregation
+from flows.operate.base import TIME
 from flows.query.base import Row, TableInfo
 from flows.query.columns import column
 from flows.query.rows import Entry
 from flows.state.base import OPEN
 from flows.state.keys import KeyCodec
 
-START, END = "window_start", "window_end"
 _SECOND = 1_000_000
 
 
@@ -42,12 +43,13 @@ class TableDecoder:
         self.info = _info(plan, node)
         self._schema = node.schema
         self._bounds: Bounds | None = None
-        self._waits = False
+        self._waits = self._ends_in_state = False
         self._results: Callable[[Sequence[bytes]], pl.DataFrame] | None = None
         if isinstance(node, AggregateNode):
             self._waits = node.window is not None and node.window.emit == "close"
             self._codec = KeyCodec((object,) * len(node.keys), numbers_of(node.window))
             self._start = start_place(node.window)
+            self._ends_in_state = isinstance(node.window, CountWindow)
             self._bounds = None if node.window is None else bounds_of(node.window, self._codec)
             self._names = [c.name for c in node.aggregates]
             self._results = Aggregation(node.aggregates, folds_of(plan, node)).results
@@ -93,7 +95,10 @@ class TableDecoder:
         else:
             results = self._results(states)
             columns.update((name, results[name].to_list()) for name in self._names)
-        names = list(columns)
+            if self._ends_in_state:
+                columns[END] = seconds(results[TIME])
+        names = self._schema.names
+        columns = {name: columns[name] for name in names}
         return [dict(zip(names, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
     def frame(self, entries: Sequence[Entry]) -> pl.DataFrame:
@@ -106,7 +111,9 @@ class TableDecoder:
         else:
             results = self._results(states)
             series.extend(self._plain(results[name]) for name in self._names)
-        return pl.DataFrame(series)
+            if self._ends_in_state:
+                series.append(column(END, seconds(results[TIME]), Kind.FLOAT))
+        return pl.DataFrame(series).select(self._schema.names)
 
     def window_start(self, key: bytes) -> float | None:
         """Return the window start of a key in seconds; None for a table without windows."""
@@ -115,11 +122,7 @@ class TableDecoder:
     def _keys(self, keys: Sequence[bytes]) -> dict[str, list[Any]]:
         columns, _ = self._codec.decode_columns(keys)
         found = dict(zip(self.info.keys, columns, strict=True))
-        if self._bounds is not None:
-            starts, ends = self._bounds(keys)
-            found[START] = [w / _SECOND for w in starts]
-            found[END] = [w / _SECOND for w in ends]
-        return found
+        return found if self._bounds is None else found | self._bounds(keys)
 
     def _plain(self, results: pl.Series) -> pl.Series:
         """Return results as a column that Arrow can hold."""

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import polars as pl
 
 from dsl.plan.nodes import AggregateNode
-from dsl.window import AnyWindow, CalendarWindow, FixedWindow, SessionWindow, SlidingWindow
-from flows.compile.names import INDEX, POINTS
+from dsl.window import AnyWindow, CalendarWindow, CountWindow, FixedWindow, SessionWindow, SlidingWindow
+from flows.compile.names import ENDS, INDEX, POINTS
 from flows.operate.aggregate import AggregateStep
 from flows.operate.base import WINDOW
+from flows.operate.counted import CountStep
 from flows.operate.open_windows import OpenWindows
 from flows.operate.session import SessionStep
 from flows.operate.sliding import SlidingStep
@@ -19,15 +20,17 @@ from flows.operate.tables import TableStep
 from flows.operate.windows import cut_of
 from flows.state.keys import KeyCodec
 
-Bounds = Callable[[Sequence[bytes]], tuple[list[int], list[int]]]
-"""Starts and ends of the windows of encoded keys, in microseconds."""
+Bounds = Callable[[Sequence[bytes]], dict[str, list[Any]]]
+"""The columns that windows show, from encoded keys: bounds in seconds since the epoch."""
+
+START, END, NUMBER = "window_start", "window_end", "window_number"
 
 
 def numbers_of(window: AnyWindow | None) -> int:
     """Return how many numbers stand before the key in the rows of a table."""
     if window is None:
         return 0
-    return 2 if isinstance(window, SessionWindow) else 1
+    return 2 if isinstance(window, SessionWindow | CountWindow) else 1
 
 
 def table_step(node: AggregateNode, arguments: list[pl.Expr], key_types: tuple[Any, ...], **parts: Any) -> TableStep:
@@ -40,6 +43,8 @@ def table_step(node: AggregateNode, arguments: list[pl.Expr], key_types: tuple[A
     if isinstance(window, SlidingWindow):
         points = node.table + POINTS
         return SlidingStep(node.table, node.keys, window, arguments, points=points, open_windows=opened, **parts)
+    if isinstance(window, CountWindow):
+        return CountStep(node.table, node.keys, window, arguments, ends=node.table + ENDS, open_windows=opened, **parts)
     return AggregateStep(node.table, node.keys, window, arguments, **parts)
 
 
@@ -49,16 +54,23 @@ def start_place(window: AnyWindow | None) -> int:
 
 
 def bounds_of(window: AnyWindow, codec: KeyCodec) -> Bounds:
-    """Return how the bounds of windows are read from keys."""
+    """Return how the bounds of windows are read from keys. The ends of count windows are not in their keys."""
     if isinstance(window, SessionWindow):
-        return lambda keys: (codec.numbers(keys, 1), codec.numbers(keys))
+        return lambda keys: {START: seconds(codec.numbers(keys, 1)), END: seconds(codec.numbers(keys))}
+    if isinstance(window, CountWindow):
+        return lambda keys: {START: seconds(codec.numbers(keys)), NUMBER: codec.numbers(keys, 1)}
     ends = _ends(window)
 
-    def bounds(keys: Sequence[bytes]) -> tuple[list[int], list[int]]:
+    def bounds(keys: Sequence[bytes]) -> dict[str, list[Any]]:
         starts = codec.numbers(keys)
-        return starts, ends(starts)
+        return {START: seconds(starts), END: seconds(ends(starts))}
 
     return bounds
+
+
+def seconds(times: Iterable[int]) -> list[float]:
+    """Return microseconds as seconds."""
+    return [time / 1_000_000 for time in times]
 
 
 def _ends(window: FixedWindow | CalendarWindow | SlidingWindow) -> Callable[[list[int]], list[int]]:

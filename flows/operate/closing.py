@@ -24,7 +24,7 @@ class Closing:
     ) -> None:
         self._table, self._encoder, self._state = table, encoder, state
         self._changed, self._forgotten = changed, forgotten
-        self._closed, self._expired = BEGINNING, BEGINNING
+        self._closed, self.expired = BEGINNING, BEGINNING
 
     def begin(self, bound: int) -> None:
         """Take all windows below `bound` as closed."""
@@ -54,11 +54,11 @@ class Closing:
 
     def expire(self, bound: int) -> list[bytes]:
         """Remove the windows below `bound`, with a tombstone each; return their keys."""
-        if bound <= self._expired:
+        if bound <= self.expired:
             return []
-        start, end = self._encoder.window_range(self._expired, bound)
+        start, end = self._encoder.window_range(self.expired, bound)
         keys = [key for key, _ in self._state.scan(self._table, start, end, uncommitted=True)]
-        self._expired = bound
+        self.expired = bound
         if keys:
             self._state.stage_range_delete(self._table, start, end, keys)
             self._forgotten(keys, [None] * len(keys))

@@ -98,6 +98,7 @@ class SlidingStep:
     def flush(self, watermark: int) -> None:
         """Merge the partials into the state (step 2 of the commit); close and expire windows by the stream time."""
         self._merge()
+        self._accumulators.forget()
         bound = self._bound(max(watermark, self.floor) if self._waits else watermark)
         if self._waits:
             self._closing.close(bound)

@@ -170,6 +170,10 @@ INCOMPATIBLE: dict[str, tuple[Plan, list[str]]] = {
         plan(table(window=flows.sliding("1h"))),
         ["window was tumbling(1h), is sliding(1h)"],
     ),
+    "a count window": (
+        plan(table(window=flows.count_window(10))),
+        ["window was tumbling(1h), is count_window(10)"],
+    ),
     "no window": (
         plan(lambda s: s.group_by("user").agg(n=count(), p95=quantile("seconds", 0.95)).table("t")),
         ["window was tumbling(1h), is none"],

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flows import hopping, session, sliding, tumbling
+from flows import count_window, hopping, session, sliding, tumbling
 
 SECOND = 10**6
 
@@ -52,6 +52,7 @@ def test_a_hopping_window_with_step_and_size_alike_is_tumbling() -> None:
         (tumbling("1h", retention="7d"), "tumbling(1h, grace=0s, emit=change, retention=7d)"),
         (session("30m", grace=5, retention="1d"), "session(30m, grace=5s, emit=change, retention=1d)"),
         (sliding("10m", emit="close"), "sliding(10m, grace=0s, emit=close)"),
+        (count_window(5, emit="close", retention="1h"), "count_window(5, emit=close, retention=1h)"),
         (tumbling("1d", offset="6h"), "tumbling(1d, offset=6h, grace=0s, emit=change)"),
         (tumbling("1q"), "tumbling(3mo, tz=UTC, grace=0s, emit=change)"),
         (hopping("14d", "1w", tz="Asia/Tokyo"), "hopping(2w, 1w, tz=Asia/Tokyo, grace=0s, emit=change)"),

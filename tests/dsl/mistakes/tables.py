@@ -9,6 +9,7 @@ from flows import (
     col,
     collect,
     count,
+    count_window,
     first,
     fold,
     histogram,
@@ -87,6 +88,14 @@ def sliding_without_a_difference() -> None:
 
 def sliding_by_a_negative_difference() -> None:
     sliding(-5)  # here
+
+
+def count_window_by_a_duration() -> None:
+    count_window("10s")  # type: ignore[arg-type]  # here
+
+
+def aggregate_with_the_name_of_a_window_number() -> None:
+    departures().group_by("origin").window(count_window(5)).agg(window_number=count())  # here
 
 
 def offset_beyond_the_step() -> None:

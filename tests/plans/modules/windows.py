@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import flows
-from flows import count, hopping, last, session, sliding, tumbling
+from flows import count, count_window, hopping, last, session, sliding, tumbling
 
 app = flows.App("windows")
 
@@ -24,3 +24,4 @@ by_user.window(tumbling("1q")).agg(clicks=count()).table("by_quarter")
 visits = by_user.window(session("30m", grace="1m", emit="close", retention="7d"))
 visits.agg(clicks=count(), left_from=last("page")).table("visits")
 by_user.window(sliding("10m", grace="1m")).agg(clicks=count()).table("bursts")
+by_user.window(count_window(100, emit="close")).agg(page=last("page")).table("hundreds")
