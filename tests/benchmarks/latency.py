@@ -21,7 +21,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.structs import TopicPartition
 
 from tests.benchmarks.contestants import Contestant, Entry, flows_worker
-from tests.benchmarks.processes import cpu_seconds, end, start
+from tests.benchmarks.processes import Running, cpu_seconds
 from tests.kafka.cluster import Cluster, unique
 
 PACE, TASKS = 5_000, 8
@@ -52,7 +52,7 @@ class Run:
         entry = Entry(self.cluster.bootstrap, self.inputs, self.group, self.folder / self.group, [])
         contestant = Contestant("latency", self.guarantee, flows_worker("tests.benchmarks.latency_app", self.guarantee))
         log = self.folder / f"{self.group}.log"
-        process = await asyncio.to_thread(start, contestant.command(entry), entry, log)
+        process = await asyncio.to_thread(Running, contestant.command(entry), entry, log)
         try:
             async with AIOKafkaProducer(bootstrap_servers=self.cluster.bootstrap, linger_ms=0) as producer:
                 reading = asyncio.create_task(self._read())
@@ -71,7 +71,7 @@ class Run:
             tail = await asyncio.to_thread(log.read_text)
             raise SystemExit(f"{len(self.seen)} of {self.count} events came out; the worker:\n{tail[-3000:]}") from None
         finally:
-            await asyncio.to_thread(end, process)
+            await asyncio.to_thread(process.end)
         return self._figures(load, cpu)
 
     async def _until_up(self, producer: AIOKafkaProducer, reading: asyncio.Task[None]) -> None:

@@ -15,7 +15,6 @@ import asyncio
 import os
 import pickle
 import sqlite3
-import subprocess
 from collections.abc import Awaitable, Callable
 from contextlib import closing
 from itertools import islice
@@ -29,7 +28,7 @@ from aiokafka.errors import KafkaError
 
 from flows.route.partitioner import Partitioner
 from tests.benchmarks.contestants import Contestant, Entry
-from tests.benchmarks.processes import cpu_seconds, end, start
+from tests.benchmarks.processes import Running, cpu_seconds
 from tests.benchmarks.workload import PARTITIONS, events
 from tests.kafka.cluster import Cluster, unique
 
@@ -50,14 +49,14 @@ async def race(contestant: Contestant, cluster: Cluster, count: int, folder: Pat
     entry = Entry(cluster.bootstrap, *names, folder / names[1], [len(share) for share in rest])
     admin = AIOKafkaAdminClient(bootstrap_servers=cluster.bootstrap)
     await admin.start()
-    process: subprocess.Popen[bytes] | None = None
+    process: Running | None = None
     try:
         # Event times lie in the past: with the default retention the broker would delete them at once.
         topic = NewTopic(entry.topic, PARTITIONS, 1, topic_configs={"retention.ms": "-1"})
         await admin.create_topics([topic])
         async with AIOKafkaProducer(bootstrap_servers=cluster.bootstrap) as producer:
             await _write(producer, entry.topic, warm)
-        process = await asyncio.to_thread(start, contestant.command(entry), entry, log)
+        process = await asyncio.to_thread(Running, contestant.command(entry), entry, log)
         positions = _group(admin, entry.group) if contestant.commits_to_group else _snapshots(entry.folder)
         await _reach(positions, [1] * PARTITIONS, process, log, _READY_SECONDS)
 
@@ -83,7 +82,7 @@ async def race(contestant: Contestant, cluster: Cluster, count: int, folder: Pat
         }
     finally:
         if process is not None:
-            end(process)
+            await asyncio.to_thread(process.end)
         await admin.delete_topics([entry.topic])
         await admin.close()
 
@@ -156,15 +155,13 @@ _SNAPSHOTS = (
 )
 
 
-async def _reach(
-    positions: Positions, wanted: list[int], process: subprocess.Popen[bytes], log: Path, seconds: float
-) -> None:
+async def _reach(positions: Positions, wanted: list[int], process: Running, log: Path, seconds: float) -> None:
     deadline = monotonic() + seconds
     while True:
         found = await positions()
         if all(at >= least for at, least in zip(found, wanted, strict=True)):
             return
-        if process.poll() is not None or monotonic() > deadline:
+        if process.ended is not None or monotonic() > deadline:
             raise SystemExit(f"{log.stem} is at {found}, not at {wanted}; it {_state(process)}:\n{_tail(log)}")
         await asyncio.sleep(_TICK)
 
@@ -173,5 +170,5 @@ def _tail(log: Path) -> str:
     return "\n".join(log.read_text("utf-8", "replace").splitlines()[-30:])
 
 
-def _state(process: subprocess.Popen[bytes]) -> str:
-    return "still runs" if process.returncode is None else f"ended with {process.returncode}"
+def _state(process: Running) -> str:
+    return "still runs" if process.ended is None else f"ended with {process.ended}"

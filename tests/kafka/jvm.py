@@ -13,7 +13,7 @@ from time import monotonic
 ROOT = Path(__file__).parents[2]
 _LAST_LINES = 40
 _LEASH = 'read _; kill -9 "$1"'
-"""A shell that waits for the end of its input, which comes with the end of this process, then kills the Java one."""
+"""A shell that waits for the end of its input, which comes with the end of this process, then kills the other."""
 
 
 class KafkaFailed(Exception):
@@ -64,6 +64,17 @@ def run(main: str, *arguments: str, seconds: float = 120.0, environ: Mapping[str
     return ended.stdout
 
 
+def leash(pid: int) -> subprocess.Popen[bytes]:
+    """Start what kills a process when this one ends; kill it before the process is waited for."""
+    return subprocess.Popen(
+        ["sh", "-c", _LEASH, "leash", str(pid)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+
+
 class Jvm:
     """One running main class, its output appended to `log`."""
 
@@ -79,13 +90,7 @@ class Jvm:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        self._leash = subprocess.Popen(
-            ["sh", "-c", _LEASH, "leash", str(self._process.pid)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
+        self._leash = leash(self._process.pid)
 
     @property
     def pid(self) -> int:
