@@ -36,7 +36,7 @@ def test_the_year_comes_in(tmp_path: Path) -> None:
         token = Path(here.translated("prometheus", job["authorization"]["credentials_file"])).read_text()
         assert token == TOKEN
         for target in targets:
-            until(lambda target=target: totals(f"http://{target}") == wanted, f"{wanted} at {target}", here)  # type: ignore[misc]
+            until(lambda target=target: totals(f"http://{target}") == wanted, f"{wanted} at {target}", here)
 
         tasks, records = [], 0.0
         for target in targets:

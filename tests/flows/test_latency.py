@@ -81,7 +81,7 @@ def test_a_record_is_done_when_it_is_committed() -> None:
     counts = app.table("counts", key=str, value=int, default=int)
 
     @app.agent(orders)
-    async def take(stream):  # type: ignore[no-untyped-def]
+    async def take(stream):
         async for _ in stream:
             counts["all"] += 1
 
