@@ -56,15 +56,16 @@ class App:
         codec: str | None = None,
         on_error: str = "dead-letter",
         partitioned_by: str | None = None,
-        retention: Duration | None = "7d",
+        retention: Duration | msgspec.UnsetType | None = msgspec.UNSET,
     ) -> Topic:
         """Declare a topic.
 
         `value` is a Record class, `dict`, `str` or `bytes`. `key` says that the message key is that field;
         `timestamp` names the field with the event time: a datetime, or a number in `unit` ("s", "ms", "us") since
         the epoch; without it the record's own timestamp counts. `on_error` is what happens to values that cannot
-        be decoded: "dead-letter", "skip" or "stop". `retention` is used when Flows creates the topic (None: for
-        ever). Raises `DeclarationError`.
+        be decoded: "dead-letter", "skip" or "stop". `retention` is how long the topic keeps its records (None: for
+        ever); where it is not declared, a topic that exists is taken as it is, and one that Flows makes keeps them
+        for seven days. Raises `DeclarationError`.
         """
         if name in self._topics:
             raise DeclarationError(f"topic {name!r} is declared twice.")
@@ -73,6 +74,7 @@ class App:
         check_one_of(f"topic {name!r}: on_error", on_error, _ON_ERROR)
         check_one_of(f"topic {name!r}: unit", unit, ("s", "ms", "us"))
         codec = codec or ("raw" if value in (bytes, str) else "json")
+        kept: Duration | None = "7d" if isinstance(retention, msgspec.UnsetType) else retention
         check_one_of(f"topic {name!r}: codec", codec, _CODECS)
         node = TopicNode(
             id=name,
@@ -86,7 +88,8 @@ class App:
             codec=codec,
             on_error=on_error,
             partitioned_by=partitioned_by,
-            retention=None if retention is None else microseconds(retention, f"topic {name!r}: retention"),
+            retention=None if kept is None else microseconds(kept, f"topic {name!r}: retention"),
+            any_retention=retention is msgspec.UNSET,
         )
         return self._add_topic(node, value)
 

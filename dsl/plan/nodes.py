@@ -24,6 +24,7 @@ class TopicNode(msgspec.Struct, frozen=True, kw_only=True, tag="topic"):
     on_error: str = "dead-letter"
     partitioned_by: str | None = None
     retention: int | None = None
+    any_retention: bool = False
     internal: bool = False
 
 

@@ -30,7 +30,8 @@ class TopicSpec(msgspec.Struct, frozen=True, kw_only=True):
 
     `cleanup` is `"delete"` (drop batches older than `retention` seconds, by the wall clock of their append) or
     `"compact"` (keep the last record of each key; tombstones go after `tombstone_retention` seconds).
-    `retention=None` keeps records for ever. `internal` topics are made and owned by Flows.
+    `retention=None` keeps records for ever. `internal` topics are made and owned by Flows. `any_retention` takes a
+    topic that exists as others made it, whatever it keeps and for how long; its partitions must be as wanted.
     """
 
     name: str
@@ -39,6 +40,7 @@ class TopicSpec(msgspec.Struct, frozen=True, kw_only=True):
     retention: float | None = 7 * 86400.0
     tombstone_retention: float = 7 * 86400.0
     internal: bool = False
+    any_retention: bool = False
 
 
 class Records(msgspec.Struct, frozen=True, kw_only=True):

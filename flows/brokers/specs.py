@@ -10,9 +10,10 @@ _ONLY_FOR = {"retention": "delete", "tombstone_retention": "compact"}
 
 def differences(existing: TopicSpec, wanted: TopicSpec) -> tuple[str, ...]:
     """Name the settings in which a topic is not as wanted."""
+    asked = ("partitions",) if wanted.any_retention else ("partitions", "cleanup", "retention", "tombstone_retention")
     return tuple(
         name
-        for name in ("partitions", "cleanup", "retention", "tombstone_retention")
+        for name in asked
         if getattr(existing, name) != getattr(wanted, name) and _ONLY_FOR.get(name, wanted.cleanup) == wanted.cleanup
     )
 

@@ -25,9 +25,9 @@ _COLUMNS = ("topic", "partitions", "cleanup", "retention", "records", "kind", "d
 def topics(target: str | None, broker: str | None, data: str | None, how: str, apply: bool, yes: bool) -> None:
     """List the broker's topics, and those that the app declares or keeps for itself.
 
-    Records are counted by offsets: of a compacted topic they are at most so many, and on Kafka of any, since the end of a
-    transaction takes an offset too. What differs from the declaration is told; --apply alters the retention, which is
-    all of a topic that can be altered.
+    Records are counted by offsets: of a compacted topic they are at most so many, and on Kafka of any, since the end
+    of a transaction takes an offset too. What differs from the declaration is told; --apply alters the retention,
+    which is all of a topic that can be altered.
     """
     from flows.cli.formats import show_rows
     from flows.cli.subject import find_subject

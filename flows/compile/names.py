@@ -59,6 +59,7 @@ def topic_specs(plan: Plan) -> list[TopicSpec]:
             partitions=t.partitions,
             retention=None if t.retention is None else t.retention / 1_000_000,
             internal=t.internal,
+            any_retention=t.any_retention,
         )
         for t in plan.of_type(TopicNode)
     ]

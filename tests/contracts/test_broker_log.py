@@ -93,6 +93,16 @@ async def test_creating_a_topic_again_is_fine_and_with_other_settings_names_the_
     assert (await broker.topics())[name].partitions == 3
 
 
+async def test_a_topic_of_others_is_taken_as_it_is_but_for_its_partitions(broker: Broker, broker_topic: Topics):
+    name = await broker_topic(partitions=3, cleanup="compact")
+
+    await broker.create_topic(TopicSpec(name=name, partitions=3, retention=3600, any_retention=True))
+    with pytest.raises(TopicMismatch, match=r"partitions is 3, wanted 4"):
+        await broker.create_topic(TopicSpec(name=name, partitions=4, any_retention=True))
+
+    assert (await broker.topics())[name].cleanup == "compact"
+
+
 async def test_the_retention_of_a_topic_can_be_altered_and_nothing_else(broker: Broker, broker_topic: Topics):
     name, compacted = await broker_topic(retention=60), await broker_topic("compacted", cleanup="compact")
     wanted = TopicSpec(name=name, retention=3600)
