@@ -33,7 +33,7 @@ class Branch(msgspec.Struct, kw_only=True):
     agents: list[AgentRunner] = []
     tables: list[TableStep] = []
     writers: list[RepartitionWriter] = []
-    marked: tuple[int, bool] = (NO_TIME, False)
+    marked: tuple[int, bool] | None = (NO_TIME, False)
 
     @property
     def wants_frame(self) -> bool:

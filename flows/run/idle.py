@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from flows.brokers.base import Broker, TopicPartition
 from flows.compile.pipeline import Branch
+from flows.errors import BrokerUnavailable
 from flows.operate.base import NO_TIME
 from flows.source.watermarks import is_quiet
 
@@ -55,3 +57,49 @@ class Silence:
         for table in self._branch.tables:
             table.floor = reached
         return True
+
+
+_CHECKS = 5
+"""How often in `idle_after` an idle input is looked at again."""
+
+
+class IdleMarkers:
+    """Tell a repartition topic again and again that this input is idle, for as long as somebody can need it.
+
+    `flows.source.watermarks.hear_marker` says why once is not enough. Each marker follows a look at the broker: the
+    input's end is where it was read to. When the other partitions of the input have not moved since the last marker
+    but one, nobody has gone on, and no more are written.
+    """
+
+    def __init__(self, branch: Branch, broker: Broker, tp: TopicPartition, partitions: int, idle_after: float) -> None:
+        self._branch, self._broker, self._tp = branch, broker, tp
+        self._all = [TopicPartition(tp.topic, partition) for partition in range(partitions)]
+        self._every = idle_after / _CHECKS
+        self._next: float | None = None
+        self._told: dict[TopicPartition, int] | None = None
+        self._confirmed = False
+
+    async def observe(self, now: float, position: int) -> bool:
+        """Learn that the input is read to `position`; tell whether the next commit has a marker to write."""
+        if not self._branch.writers or not self._branch.source.watermark.idle:
+            self._next, self._told, self._confirmed = None, None, False
+            return False
+        if self._next is None:  # its first marker is about to be written, or was just now
+            self._next = now + self._every
+            return False
+        if now < self._next:
+            return False
+        self._next = now + self._every
+        try:
+            ends = await self._broker.end_offsets(self._all)
+        except BrokerUnavailable:
+            return False  # not known to be silent: time waits
+        if position < ends[self._tp] or (self._confirmed and ends == self._told):
+            return False
+        self._confirmed, self._told = ends == self._told, ends
+        self._branch.marked = None
+        return True
+
+    def due(self) -> float | None:
+        """Return when to look again."""
+        return self._next

@@ -20,7 +20,7 @@ from flows.operate.base import NO_TIME
 from flows.run.commit import Committer
 from flows.run.environment import Environment
 from flows.run.flushing import Flusher
-from flows.run.idle import Silence
+from flows.run.idle import IdleMarkers, Silence
 from flows.run.inputs import InputOrder
 from flows.run.progress import RestoreProgress
 from flows.run.sending import Sender
@@ -63,6 +63,7 @@ class Task:
         self._sender: Sender | None = None
         self._reader: Reader | None = None
         self._silence: dict[TopicPartition, Silence] = {}
+        self._markers: dict[TopicPartition, IdleMarkers] = {}
         self._uncommitted_since: float | None = None
         self._holes_since: float | None = None
         self._chunk = env.chunk
@@ -106,6 +107,7 @@ class Task:
             for step in branch.tables:
                 step.floor = mark.advanced
             self._silence[tp] = Silence(branch, env.idle_after)
+            self._markers[tp] = IdleMarkers(branch, env.broker, tp, self.part.partitions, env.idle_after)
         taken = self._taken = TakenRows(self.pipeline, state)
         taken.restore()
         if appender is not None:
@@ -229,13 +231,16 @@ class Task:
 
     async def tick(self) -> bool:
         """Do what time asks for: timers, silence, `take`s that ran out of patience; tell whether it was committed."""
-        pipeline = self.pipeline
+        pipeline, reader = self.pipeline, self._reader
         assert pipeline is not None
+        assert reader is not None
         now = self.env.clock.monotonic()
         changed = await run_due_timers(pipeline, now)
         if self.at_end:
             for silence in self._silence.values():
                 changed = silence.observe(now) or changed
+            for tp, markers in self._markers.items():
+                changed = await markers.observe(now, reader.position(tp)) or changed
             changed = self._holes_are_due(now) or changed
         due = bool(changed or len(pipeline.outbox) or pipeline.waiting or self._taken.stale)
         if due:
@@ -262,6 +267,7 @@ class Task:
         """Return the seconds until `tick` has something to do."""
         now = self.env.clock.monotonic()
         dues = [s.due() for s in self._silence.values()]
+        dues += [m.due() for m in self._markers.values()]
         if self._holes_since is not None:
             dues.append(self._holes_since + _HOLES_AFTER)
         if self.pipeline is not None:

@@ -13,17 +13,31 @@ import numpy as np
 from flows.operate.base import NO_TIME, Times
 
 
-class Watermark(msgspec.Struct, array_like=True):
-    """The state that travels in the offset's metadata.
+class Heard(msgspec.Struct, array_like=True, frozen=True):
+    """What a partition of an internal topic has heard of one of its producers.
 
-    `time` is the stream time, `idle` marks a partition whose time may be left out by those that take a minimum,
-    `producers` holds (watermark, idle) of each upstream partition of an internal topic. `advanced` is how far silence
-    has moved time for the tables that wait for the end of their windows; lateness in other tables never uses it.
+    `time` is how far it lets stream time go. Of an idle one, `level` is how far the others were when it last said so.
     """
 
     time: int = NO_TIME
     idle: bool = False
-    producers: dict[int, tuple[int, bool]] = {}
+    level: int = NO_TIME
+
+
+_UNHEARD = Heard()
+
+
+class Watermark(msgspec.Struct, array_like=True):
+    """The state that travels in the offset's metadata.
+
+    `time` is the stream time, `idle` marks a partition that is silent at its end, `producers` holds what was heard of
+    each upstream partition of an internal topic. `advanced` is how far silence has moved time for the tables that wait
+    for the end of their windows; lateness in other tables never uses it.
+    """
+
+    time: int = NO_TIME
+    idle: bool = False
+    producers: dict[int, Heard] = {}
     advanced: int = NO_TIME
 
     def encode(self) -> str:
@@ -52,39 +66,46 @@ def advance_producers(mark: Watermark, producers: Times, marks: Times, expected:
     """Return the stream time as of each record of an internal topic.
 
     `producers` and `marks` are each record's upstream partition and that partition's stream time. Time is the minimum
-    over all `expected` producers that are not idle; before each of them was heard it has not begun. It never goes back.
+    over all `expected` producers; before each of them was heard it has not begun. It never goes back.
     """
     if not len(producers):
         return marks
     columns = []
     for producer in range(expected):
-        before, idle = mark.producers.get(producer, (NO_TIME, False))
+        before = mark.producers.get(producer, _UNHEARD).time
         mine = producers == producer
-        if not mine.any():
-            if not idle:
-                columns.append(np.full(len(marks), before))
-            continue
-        running = np.maximum.accumulate(np.where(mine, np.maximum(marks, before), before))
-        mark.producers[producer] = (int(running[-1]), False)
-        # A producer that was idle counts again from its first record on.
-        columns.append(np.where(running == before, np.iinfo(np.int64).max, running) if idle else running)
-    lowest = np.minimum.reduce(columns) if columns else np.full(len(marks), mark.time)
-    lowest = np.where(lowest == np.iinfo(np.int64).max, mark.time, lowest)
-    running = np.maximum.accumulate(np.maximum(lowest, mark.time))
+        if mine.any():
+            running = np.maximum.accumulate(np.where(mine, np.maximum(marks, before), before))
+            mark.producers[producer] = Heard(int(running[-1]))
+            columns.append(running)
+        else:
+            columns.append(np.full(len(marks), before))
+    running = np.maximum.accumulate(np.maximum(np.minimum.reduce(columns), mark.time))
     mark.time = int(running[-1])
     return running
 
 
 def hear_marker(mark: Watermark, producer: int, time: int, idle: bool, expected: int) -> None:
-    """Take the watermark that a producer wrote by itself, without a record."""
-    before, _ = mark.producers.get(producer, (NO_TIME, False))
-    mark.producers[producer] = (max(time, before), idle)
-    known = [mark.producers.get(p, (NO_TIME, False)) for p in range(expected)]
-    active = [t for t, is_idle in known if not is_idle]
-    lowest = min(active) if active else max(t for t, _ in known)
-    mark.time = max(mark.time, lowest)
+    """Take the watermark that a producer wrote by itself, without a record.
+
+    An idle producer says so again and again, each time after it found that its input has no more. What it says for the
+    second time lets time go to where the others were when it said it the first time: all that lay in its input then is
+    here. To believe it at once, and for good, would let those that are the first to go on after a pause of all (of the
+    source, of the machine) carry time away from the rest, whose records would then be late.
+    """
+    before = mark.producers.get(producer, _UNHEARD)
+    reached = max(time, before.time)
+    if idle and before.idle:
+        reached = max(reached, before.level)
+    mark.producers[producer] = Heard(reached, idle)
+    known = [mark.producers.get(p, _UNHEARD) for p in range(expected)]
+    if idle:
+        active = [heard.time for heard in known if not heard.idle]
+        level = min(active) if active else max(heard.time for heard in known)
+        mark.producers[producer] = Heard(reached, True, level)
+    mark.time = max(mark.time, min(heard.time for heard in known))
 
 
 def is_quiet(mark: Watermark, expected: int) -> bool:
     """Tell whether all producers of an internal partition said that they are idle."""
-    return len(mark.producers) == expected and all(idle for _, idle in mark.producers.values())
+    return len(mark.producers) == expected and all(heard.idle for heard in mark.producers.values())

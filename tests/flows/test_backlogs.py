@@ -73,6 +73,59 @@ def test_partitions_drained_one_after_the_other_count_like_an_orderly_replay(emi
         assert {r["window_start"] for r in rows} == {10.0 * n for n in range(20)}
 
 
+@pytest.mark.parametrize("pause", ["1s", "6s", "8s", "60s"])
+@pytest.mark.parametrize("before", [0, 3])
+@pytest.mark.parametrize("emit", ["change", "close"])
+def test_after_a_pause_of_all_none_is_left_behind(emit: str, before: int, pause: str) -> None:
+    """A source that starts late, or a machine that stood still: all were idle, and one is the first to go on."""
+    app, hits, table = sites_app(3, emit=emit)
+    with app.test() as t:
+        for n in range(before):
+            for partition in range(3):
+                t.send(hits, Hit("p", "xyz"[n % 3], float(n)), partition=partition)
+        t.advance(pause)
+        with t.batch():
+            for partition in range(3):
+                for n in range(before, 200):
+                    t.send(hits, Hit("p", "xyz"[n % 3], float(n) + 60), partition=partition)
+        assert t.late(table) == []
+        t.advance("1m")
+        rows = t.table(table).rows()
+        assert sum(r["hits"] for r in rows) == 600
+
+
+def test_markers_end_once_all_are_silent() -> None:
+    app, hits, table = sites_app(3)
+    with app.test() as t:
+        for partition in range(3):
+            t.send(hits, Hit("p", "x", 1.0), partition=partition)
+        t.advance("20s")
+        ends = repartition_ends(t)
+        t.advance("1h")
+        assert repartition_ends(t) == ends
+        assert [r["hits"] for r in t.table(table).rows()] == [3]
+
+
+def test_a_silent_partition_holds_time_up_for_two_looks_only() -> None:
+    app, hits, table = sites_app(2)
+    with app.test() as t:
+        t.send(hits, Hit("p", "x", 0.0), partition=0)
+        t.send(hits, Hit("p", "x", 0.0), partition=1)
+        t.advance("10s")
+        for n in range(20):
+            t.send(hits, Hit("p", "x", 100.0 * n), partition=1)
+            t.advance("1s")
+        t.send(hits, Hit("p", "x", 1500.0), partition=1)
+        assert [r.timestamp for r in t.late(table)] == [1500.0]
+
+
+def repartition_ends(t: Any) -> list[int]:
+    broker = t._broker
+    found = [broker._log(tp).end for name in broker._specs for tp in broker.partitions(name) if "repartition" in name]
+    assert found, sorted(broker._specs)
+    return found
+
+
 def test_a_partition_that_falls_behind_makes_its_own_records_late_once_it_was_idle() -> None:
     app, hits, table = sites_app(2)
     with app.test() as t:

@@ -193,6 +193,7 @@ def test_a_table_that_is_added_behind_idle_partitions_learns_their_time() -> Non
         t.advance("10s")
         t.send(hits, Hit("a", 101.0), partition=0)
         t.send(hits, Hit("a", 200.0), partition=0)
+        t.advance("2s")
         assert [(r["window_start"], r["hits"]) for r in t.table("two").rows()] == [(100.0, 1)]
         assert [(r["window_start"], r["hits"]) for r in t.table("one").rows()] == [(100.0, 2)]
 

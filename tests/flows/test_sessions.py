@@ -135,7 +135,7 @@ def test_when_all_partitions_are_silent_sessions_close_also_over_a_restart(troub
         t.advance("6s")
         if trouble != "none":
             getattr(t, trouble)()
-        t.advance("16s")
+        t.advance("20s")
         assert shown(t, table) == [(5.0, 6.0, 2)]
         t.crash()
         t.advance("1h")
@@ -154,6 +154,8 @@ def test_one_silent_partition_holds_sessions_up_only_until_it_is_idle() -> None:
         for n in range(6):
             t.advance("200ms")
             t.send(hits, Hit("b", 50.0 + n, 2), partition=1)
+        assert shown(t, table) == []
+        t.advance("2s")
         assert shown(t, table) == [(5.0, 5.0, 1), (6.0, 6.0, 1)]
 
 

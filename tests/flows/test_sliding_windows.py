@@ -116,7 +116,7 @@ def test_silence_closes_windows_also_over_a_restart(trouble: str) -> None:
         t.advance("6s")
         if trouble != "none":
             getattr(t, trouble)()
-        t.advance("16s")
+        t.advance("20s")
         assert rows(t, table) == [(-5.0, 5.0, 1), (-4.0, 6.0, 2), (5.000001, 15.000001, 1)]
 
 

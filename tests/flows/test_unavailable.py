@@ -42,11 +42,11 @@ async def test_a_look_in_vain_ends_no_worker(look: str, tmp_path: Path, monkeypa
     real = getattr(broker, look)
     failures = iter(range(3))
 
-    async def late(*args: Any) -> Any:
+    async def late(*args: Any, **options: Any) -> Any:
         if next(failures, None) is not None:
             raise BrokerUnavailable(f"{look}: no answer")
         told.set()
-        return await real(*args)
+        return await real(*args, **options)
 
     monkeypatch.setattr(broker, look, late)
     monkeypatch.setattr(workers, "open_broker", lambda url, **options: broker)
