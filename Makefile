@@ -6,7 +6,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check format bench clean
+.PHONY: help demo test check format bench chaos clean
 
 help:  ## Show what there is.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -30,6 +30,10 @@ format: $(VENV)/.installed-dev  ## Put the code into the one format.
 
 bench: $(VENV)/.installed-dev  ## Measure events a second. ARGS=--kafka, --peers, --latency: on a real Kafka.
 	@exec $(BIN)/python -m tests.benchmarks $(ARGS)
+
+chaos: $(VENV)/.installed-dev  ## Kill workers and brokers of a Kafka app for MINUTES=30; all must stay exact.
+	@.ci/kafka >/dev/null
+	@exec $(BIN)/python -m tests.kafka.chaos --minutes $(or $(MINUTES),30) $(ARGS)
 
 clean:  ## Remove the venv and the caches; .flows, where the data is, stays.
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis
