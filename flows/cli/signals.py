@@ -34,7 +34,13 @@ class Stopper:
         self._lock = threading.Lock()
 
     def on_stop(self, ask: Callable[[], object]) -> None:
-        """Name the function that asks for a graceful stop; it is called from another thread, once."""
+        """Name the function that asks for a graceful stop; it is called from another thread, once.
+
+        Call it in the main thread, when all is imported: polars then takes SIGINT for itself, and raises
+        KeyboardInterrupt in the middle of whatever it does.
+        """
+        for number in self._handlers:
+            signal.signal(number, _heard_elsewhere)
         with self._lock:
             self._ask = ask
 

@@ -22,6 +22,10 @@ class Worker:
         print("constructed", flush=True)
         if self.mode == "slow-start":
             sys.stdin.readline()
+        if self.mode == "columns":
+            import polars  # as the real one does, when signals are heard already
+
+            self.frame = polars.DataFrame({"n": range(1_000_000)})
 
     async def run(self) -> None:
         if self.mode == "fails":
@@ -29,6 +33,9 @@ class Worker:
         print("running", flush=True)
         if self.mode == "blocked":
             sys.stdin.read()  # a call that does not come back, and holds the event loop
+        while self.mode == "columns" and not self.stopped.is_set():
+            self.frame.group_by(self.frame["n"] % 100).len()
+            await asyncio.sleep(0)
         await self.stopped.wait()
         if self.mode == "slow-stop":
             await asyncio.Event().wait()

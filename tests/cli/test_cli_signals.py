@@ -61,6 +61,15 @@ def test_one_signal_stops_gracefully(start: Start, number: signal.Signals) -> No
     assert err == "Stopping: finishing what is in flight. Ctrl-C once more leaves at once.\n"
 
 
+def test_ctrl_c_in_the_middle_of_columns_stops_gracefully(start: Start) -> None:
+    """Polars has a handler of its own, which would raise KeyboardInterrupt there."""
+    process = start("columns")
+    wait_for(process, "running")
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (0, "committed\n"), err
+
+
 def test_a_hangup_that_is_ignored_stays_so(start: Start) -> None:
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
