@@ -25,7 +25,8 @@ class Worker:
         if self.mode == "columns":
             import polars  # as the real one does, when signals are heard already
 
-            self.frame = polars.DataFrame({"n": range(1_000_000)})
+            frame = polars.DataFrame({"n": range(1_000_000)}).lazy()
+            self.work = frame.group_by(polars.col("n") % 100).agg(polars.len()).sort("n")
 
     async def run(self) -> None:
         if self.mode == "fails":
@@ -34,7 +35,7 @@ class Worker:
         if self.mode == "blocked":
             sys.stdin.read()  # a call that does not come back, and holds the event loop
         while self.mode == "columns" and not self.stopped.is_set():
-            self.frame.group_by(self.frame["n"] % 100).len()
+            self.work.collect()
             await asyncio.sleep(0)
         await self.stopped.wait()
         if self.mode == "slow-stop":
