@@ -204,14 +204,17 @@ class Task:
         return bool(moved)
 
     async def _process(self, pipeline: Pipeline, records: Records) -> None:
-        begun, worked = perf_counter(), thread_time()
+        begun, worked, before = perf_counter(), thread_time(), self.env.metrics.records
         if self._uncommitted_since is None:
             self._uncommitted_since = self.env.clock.monotonic()
         await pipeline.process(records)
         self.positions[records.tp] = records.next_offset
         if pipeline.runners:
             worked = thread_time() - worked
-            self._fit_chunk((perf_counter() - begun - worked) / max(1, len(records)), worked / max(1, len(records)))
+            waited = perf_counter() - begun - worked
+            # Other tasks have worked meanwhile too, on records of theirs.
+            done = max(1, len(records), self.env.metrics.records - before)
+            self._fit_chunk(waited / max(1, len(records)), worked / done)
 
     def _fit_chunk(self, waited: float, worked: float) -> None:
         """Give agents as many records at a time as keep the event loop answering and the commits coming.
