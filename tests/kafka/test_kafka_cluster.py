@@ -80,19 +80,6 @@ async def test_two_of_three_brokers_go_on(kafka_three: Cluster, lost: int) -> No
     assert await read(kafka_three.bootstrap, topic) == [b"three", b"two"]
 
 
-async def test_a_hung_broker_is_passed_over(kafka_three: Cluster) -> None:
-    topic = await make_topic(kafka_three.bootstrap, replication=3)
-    kafka_three.brokers[0].suspend()
-    others = kafka_three.brokers[1].address
-
-    def two_replicas_left() -> bool:
-        return topic in kafka_three.tool("TopicCommand", "--describe", "--at-min-isr-partitions")
-
-    jvm.until(two_replicas_left, "broker 1 out of the replicas in sync", seconds=180.0)
-    await send(others, topic, b"two")
-    assert await read(others, topic) == [b"two"]
-
-
 def test_a_start_that_fails_shows_the_log(tmp_path: Path) -> None:
     with pytest.raises(KafkaFailed, match=r"num\.io\.threads"), Cluster(tmp_path, settings={"num.io.threads": "none"}):
         pass
