@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+import gc
+import warnings
+from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
 
@@ -34,3 +36,13 @@ async def broker(kafka: Cluster, opened: Callable[[Cluster], Handles]) -> Broker
 @pytest.fixture
 def broker_topic(broker: Broker) -> Topics:
     return Topics(broker)
+
+
+@pytest.fixture(autouse=True)
+def _clients_of_dead_brokers(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Collect what aiokafka's clients leave open when brokers die, so that no later test is blamed for it."""
+    yield
+    if {"kafka_three", "kafka_cluster"}.intersection(request.fixturenames):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ResourceWarning)
+            gc.collect()
