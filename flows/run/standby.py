@@ -103,10 +103,14 @@ class Standbys:
     async def _copy(self, task_id: str) -> None:
         changelogs = changelogs_of(self._env.plan, task_id)
         store = await self._open(task_id, list(changelogs))
-        complete, retention = False, TOMBSTONE_RETENTION
+        complete, seen = False, float("-inf")
         try:
             while True:
                 behind: dict[str, int] = {}
+                # A copy that was here all the time has seen every tombstone, however long the changelogs were silent; a
+                # process that was stopped for longer than they stay has not.
+                here = self._env.clock.now() - seen < TOMBSTONE_RETENTION
+                retention = float("inf") if here else TOMBSTONE_RETENTION
 
                 def progress(table: str, done: int, total: int, rate: float, behind: dict[str, int] = behind) -> None:
                     behind[table] = total - done
@@ -118,8 +122,7 @@ class Standbys:
                 self.lags[task_id] = 0
                 if not complete:
                     log.info("the copy of task %s is complete", task_id)
-                # It has missed nothing since, however long the changelogs are silent: no tombstone goes unseen.
-                complete, retention = True, float("inf")
+                complete, seen = True, self._env.clock.now()
                 await asyncio.sleep(_LOOK)
         finally:
             await to_the_end(asyncio.to_thread(store.close))
