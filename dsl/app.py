@@ -11,11 +11,12 @@ from dsl.agent import Agent, check_coroutine, tables_used
 from dsl.checks import check_fields, check_one_of, checked_name, checked_partitions, key_type, type_of_value
 from dsl.durations import Duration, microseconds
 from dsl.errors import DeclarationError
+from dsl.grouped import Aggregated
 from dsl.plan.graph import Plan, late_topic_name
 from dsl.plan.nodes import AgentNode, Node, SourceNode, TableNode, TimerNode, TopicNode
 from dsl.plan.types import Field, Schema, schema_of
 from dsl.plan.validate import validate
-from dsl.stream import Aggregated, Stream
+from dsl.stream import Stream
 from dsl.table import DictTable, Table
 from dsl.topic import Topic, is_record, value_name
 

@@ -7,19 +7,18 @@ from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
 import msgspec
 
-from dsl.aggregate import Aggregate
 from dsl.checks import check_sink, checked_partitions
-from dsl.errors import DeclarationError, declaration_place
+from dsl.errors import DeclarationError
 from dsl.expr import Expr, to_node
-from dsl.plan.exprs import Column, columns_of
+from dsl.grouped import Grouped, Windowed
+from dsl.plan.exprs import Column
 from dsl.plan.functions import type_of, unknown_column
-from dsl.plan.nodes import AggregateNode, FilterNode, MapNode, ProjectNode, RepartitionNode, SinkNode, fold_id
-from dsl.plan.types import DataType, Field, Kind, Schema, schema_of
-from dsl.window import AnyWindow, SessionWindow, SlidingWindow
+from dsl.plan.nodes import FilterNode, MapNode, ProjectNode, SinkNode
+from dsl.plan.types import Field, Kind, Schema, schema_of
+from dsl.window import AnyWindow
 
 if TYPE_CHECKING:
     from dsl.app import App
-    from dsl.table import Table
     from dsl.topic import Topic
 
 
@@ -185,120 +184,6 @@ class Stream:
         """
         self.to(topic)
         return topic
-
-
-class Grouped:
-    """A stream with a key to aggregate by."""
-
-    def __init__(self, stream: Stream, keys: tuple[str, ...], partitions: int | None) -> None:
-        self.stream, self.keys, self.partitions = stream, keys, partitions
-
-    def window(self, window: AnyWindow) -> Windowed:
-        """Cut each group into windows of event time."""
-        if not isinstance(window, AnyWindow):
-            raise DeclarationError(f'window() takes a window, such as tumbling("1h") or session("9m"), not {window!r}.')
-        return Windowed(self, window)
-
-    def agg(self, **aggregates: Aggregate) -> Aggregated:
-        """Keep aggregates of each group, over all time."""
-        return Aggregated(self, None, aggregates)
-
-
-class Windowed:
-    """Groups cut into windows."""
-
-    def __init__(self, grouped: Grouped, window: AnyWindow) -> None:
-        self.grouped, self.spec = grouped, window
-
-    def agg(self, **aggregates: Aggregate) -> Aggregated:
-        """Keep aggregates of each group and window."""
-        return Aggregated(self.grouped, self.spec, aggregates)
-
-
-class Aggregated:
-    """Aggregates waiting for the name of their table."""
-
-    def __init__(self, grouped: Grouped, window: AnyWindow | None, aggregates: dict[str, Aggregate]) -> None:
-        schema = grouped.stream.schema
-        assert schema is not None
-        if not aggregates:
-            raise DeclarationError(f"{grouped.stream.step}.agg needs at least one aggregate: agg(events=count()).")
-        taken = {*grouped.keys, *(window.columns if window else ())}
-        for name, aggregate in aggregates.items():
-            if not isinstance(aggregate, Aggregate):
-                raise DeclarationError(
-                    f"agg({name}={aggregate!r}) is no aggregate: write {name}=count(), sum(column), mean(column) …"
-                )
-            if name in taken or name.startswith("$"):
-                raise DeclarationError(f"agg({name}=…): the table has a column {name!r} already.")
-        self._grouped, self._window = grouped, window
-        self.place = declaration_place()
-        grouped.stream.app._unnamed.append(self)
-        self._calls = tuple(a.bind(n, schema) for n, a in aggregates.items())
-        self._folds = {name: a.fold for name, a in aggregates.items() if a.fold is not None}
-        for name, fold in self._folds.items():
-            if isinstance(window, SessionWindow | SlidingWindow) and fold.merge is None:
-                raise DeclarationError(
-                    f"{name}=fold({fold.name}): sessions and sliding windows merge, so their accumulators must: "
-                    "fold(…, merge=…)."
-                )
-
-    def table(self, name: str) -> Table:
-        """Keep the aggregates as a table of this name: queried, watched, written to topics."""
-        from dsl.table import Table
-
-        grouped, stream = self._grouped, self._grouped.stream
-        app, schema = stream.app, stream.schema
-        assert schema is not None
-        app._claim_table(name)
-        app._unnamed = [other for other in app._unnamed if other is not self]
-        source = stream.step
-        if stream.key not in grouped.keys:
-            source = self._repartition(name, schema)
-        types = tuple(t for k in grouped.keys if (t := schema.get(k)) is not None)
-        for fold_name, fold in self._folds.items():
-            app._types[fold_id(name, fold_name)] = fold
-        columns = _table_schema(name, grouped.keys, schema, self._window, self._calls)
-        app._add(
-            AggregateNode(
-                id=name,
-                input=source,
-                table=name,
-                keys=grouped.keys,
-                key_types=types,
-                window=self._window,
-                aggregates=self._calls,
-                schema=columns,
-            )
-        )
-        return Table(app, name, columns, grouped.keys, self._window)
-
-    def _repartition(self, table: str, schema: Schema) -> str:
-        grouped, app = self._grouped, self._grouped.stream.app
-        used = {*grouped.keys}.union(*(columns_of(expr) for call in self._calls for expr in call.arguments))
-        if self._folds:
-            used.update(schema.names)
-        step = app._new_step(f"{table}.group_by")
-        app._add(
-            RepartitionNode(
-                id=step,
-                input=grouped.stream.step,
-                topic=f"{app.id}-{table}-repartition",
-                keys=grouped.keys,
-                partitions=grouped.partitions or app._partitions_before(grouped.stream.step),
-                schema=Schema(tuple(f for f in schema if f.name in used), schema.owner),
-            )
-        )
-        return step
-
-
-def _table_schema(
-    name: str, keys: tuple[str, ...], schema: Schema, window: AnyWindow | None, calls: tuple[Any, ...]
-) -> Schema:
-    fields = [Field(k, t) for k in keys if (t := schema.get(k)) is not None]
-    kinds = {"window_number": Kind.INT}
-    fields += [Field(c, DataType(kinds.get(c, Kind.FLOAT))) for c in (window.columns if window else ())]
-    return Schema((*fields, *(Field(c.name, c.result) for c in calls)), name)
 
 
 def _name(function: Callable[..., Any]) -> str:
