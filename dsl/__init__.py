@@ -23,6 +23,7 @@ from dsl.app import App
 from dsl.errors import DeclarationError
 from dsl.expr import Expr, col, lit, when
 from dsl.record import Record
+from dsl.routing import Router, router
 from dsl.stream import Stream
 from dsl.table import DictTable, Table
 from dsl.topic import Topic
@@ -34,6 +35,7 @@ __all__ = [
     "DictTable",
     "Expr",
     "Record",
+    "Router",
     "Stream",
     "Table",
     "Topic",
@@ -55,6 +57,7 @@ __all__ = [
     "mean",
     "min",
     "quantile",
+    "router",
     "session",
     "sliding",
     "std",

@@ -8,14 +8,33 @@ from typing import Any, TypeVar
 import msgspec
 
 from dsl.agent import Agent, check_coroutine, tables_used
-from dsl.checks import check_fields, check_one_of, checked_name, checked_partitions, key_type, type_of_value
+from dsl.checks import (
+    check_fields,
+    check_one_of,
+    check_partitioner,
+    checked_name,
+    checked_partitions,
+    function_name,
+    key_type,
+    type_of_value,
+)
 from dsl.durations import Duration, microseconds
 from dsl.errors import DeclarationError
 from dsl.grouped import Aggregated
 from dsl.plan.graph import Plan, late_topic_name
-from dsl.plan.nodes import AgentNode, Node, SourceNode, TableNode, TimerNode, TopicNode
+from dsl.plan.nodes import (
+    AgentNode,
+    Node,
+    SourceNode,
+    TableNode,
+    TimerNode,
+    TopicNode,
+    partition_rule,
+    router_rule,
+)
 from dsl.plan.types import Field, Schema, schema_of
 from dsl.plan.validate import validate
+from dsl.routing import Router, sinks_of
 from dsl.stream import Stream
 from dsl.table import DictTable, Table
 from dsl.topic import Topic, is_record, value_name
@@ -57,6 +76,7 @@ class App:
         codec: str | None = None,
         on_error: str = "dead-letter",
         partitioned_by: str | None = None,
+        partitioner: Callable[[bytes | None, int], int] | None = None,
         retention: Duration | msgspec.UnsetType | None = msgspec.UNSET,
     ) -> Topic:
         """Declare a topic.
@@ -66,7 +86,9 @@ class App:
         the epoch; without it the record's own timestamp counts. `on_error` is what happens to values that cannot
         be decoded: "dead-letter", "skip" or "stop". `retention` is how long the topic keeps its records (None: for
         ever); where it is not declared, a topic that exists is taken as it is, and one that Flows makes keeps them
-        for seven days. Raises `DeclarationError`.
+        for seven days. `partitioner` is called with the bytes of a record's key (None where it has none) and the number
+        of partitions, wherever Flows writes to the topic, and returns the partition; equal keys must get the same.
+        Without it partitions are chosen as by Kafka's Java client. Raises `DeclarationError`.
         """
         if name in self._topics:
             raise DeclarationError(f"topic {name!r} is declared twice.")
@@ -74,6 +96,7 @@ class App:
         check_fields(name, schema, key, timestamp)
         check_one_of(f"topic {name!r}: on_error", on_error, _ON_ERROR)
         check_one_of(f"topic {name!r}: unit", unit, ("s", "ms", "us"))
+        check_partitioner(name, partitioner, partitioned_by)
         codec = codec or ("raw" if value in (bytes, str) else "json")
         kept: Duration | None = "7d" if isinstance(retention, msgspec.UnsetType) else retention
         check_one_of(f"topic {name!r}: codec", codec, _CODECS)
@@ -89,9 +112,12 @@ class App:
             codec=codec,
             on_error=on_error,
             partitioned_by=partitioned_by,
+            partitioner="" if partitioner is None else function_name(partitioner),
             retention=None if kept is None else microseconds(kept, f"topic {name!r}: retention"),
             any_retention=retention is msgspec.UNSET,
         )
+        if partitioner is not None:
+            self._functions[partition_rule(name)] = partitioner
         return self._add_topic(node, value)
 
     def table(
@@ -117,14 +143,14 @@ class App:
         self,
         source: Stream,
         *,
-        sink: Iterable[Topic] = (),
+        sink: Iterable[Topic | Router] = (),
         concurrency: int = 1,
         name: str | None = None,
         on_error: str = "dead-letter",
         retries: int = 3,
         tables: Iterable[DictTable] = (),
     ) -> Callable[[Callable[..., Any]], Agent]:
-        """Declare a coroutine over a stream; what it yields goes to the topics in `sink`.
+        """Declare a coroutine over a stream; what it yields goes to the topics in `sink`, some chosen by `router`.
 
         A record that makes it raise is retried `retries` times, then handled by `on_error`. With
         `concurrency` n, n copies share a task's records by key. Tables are found by name in the function;
@@ -137,9 +163,7 @@ class App:
             raise DeclarationError(
                 f"agent: concurrency must be at least 1, retries at least 0 ({concurrency}, {retries})."
             )
-        if isinstance(sink, Topic):
-            raise DeclarationError(f"agent: sink takes a list of topics: sink=[{sink.name}].")
-        topics = tuple(self._own_topic(t, "sink") for t in sink)
+        topics, routers = sinks_of(self, sink)
         named = self._own_tables(tables)
 
         def declare(function: Callable[..., Any]) -> Agent:
@@ -154,10 +178,12 @@ class App:
                     on_error=on_error,
                     retries=retries,
                     sinks=topics,
+                    routers=tuple(r.choice(self, "sink") for r in routers),
                     tables=named,
                 ),
                 function,
             )
+            self._functions.update({router_rule(step, i): r.function for i, r in enumerate(routers)})
             return Agent(step, function)
 
         return declare

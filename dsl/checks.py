@@ -55,6 +55,27 @@ def _fits(found: DataType, wanted: DataType) -> bool:
     return is_alike or (found.kind, wanted.kind) == (Kind.INT, Kind.FLOAT)
 
 
+def check_partitioner(name: str, partitioner: Any, partitioned_by: str | None) -> None:
+    """Check that a topic's partitioner is a function, and that nobody else is said to choose its partitions."""
+    if partitioner is None:
+        return
+    if not callable(partitioner):
+        raise DeclarationError(
+            f"topic {name!r}: partitioner is a function of a key's bytes and the number of partitions, "
+            f"not {partitioner!r}."
+        )
+    if partitioned_by is not None:
+        raise DeclarationError(
+            f"topic {name!r}: either a partitioner chooses the partitions, or partitioned_by={partitioned_by!r} "
+            "says who does: leave one out."
+        )
+
+
+def function_name(function: Any) -> str:
+    """Name a function as the plan shows it."""
+    return str(getattr(function, "__qualname__", None) or repr(function))
+
+
 def checked_name(what: str, name: str) -> str:
     if not isinstance(name, str) or not _NAME.fullmatch(name) or name in (".", ".."):
         raise DeclarationError(f"{what} name {name!r}: use 1 to 200 of the characters a-z A-Z 0-9 . _ -")

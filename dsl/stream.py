@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
 import msgspec
 
-from dsl.checks import check_sink, checked_partitions
+from dsl.checks import checked_partitions, function_name
 from dsl.errors import DeclarationError
 from dsl.expr import Expr, to_node
 from dsl.grouped import Grouped, Windowed
 from dsl.plan.exprs import Column
 from dsl.plan.functions import type_of, unknown_column
-from dsl.plan.nodes import FilterNode, MapNode, ProjectNode, SinkNode
+from dsl.plan.nodes import FilterNode, MapNode, ProjectNode
 from dsl.plan.types import Field, Kind, Schema, schema_of
 from dsl.window import AnyWindow
 
 if TYPE_CHECKING:
     from dsl.app import App
+    from dsl.routing import Partition, Router
     from dsl.topic import Topic
 
 
@@ -117,12 +118,12 @@ class Stream:
         struct = returns or _returned_record(function, inside=many)
         if struct is None:
             raise DeclarationError(
-                f"{self.step}.{kind}({_name(function)}): say which Record it {'yields' if many else 'returns'}, "
-                f"by a return annotation or {kind}(..., returns=YourRecord)."
+                f"{self.step}.{kind}({function_name(function)}): say which Record it "
+                f"{'yields' if many else 'returns'}, by a return annotation or {kind}(..., returns=YourRecord)."
             )
         step = self.app._new_step(f"{self.step}.{kind}")
         schema = schema_of(struct)
-        node = MapNode(id=step, input=self.step, function=_name(function), many=many, schema=schema)
+        node = MapNode(id=step, input=self.step, function=function_name(function), many=many, schema=schema)
         self.app._add(node, function, struct)
         return Stream(self.app, step, schema, None)
 
@@ -169,12 +170,22 @@ class Stream:
             )
         return self.group_by(self.key).window(window)
 
-    def to(self, topic: Topic) -> Stream:
-        """Write the records to a topic, and return this stream for further steps."""
-        target = self.app._own_topic(topic, f"{self.step}.to")
-        check_sink(f"{self.step}.to({target})", self.schema, topic.value_type, topic.node.key)
-        step = self.app._new_step(f"{self.step}.to")
-        self.app._add(SinkNode(id=step, input=self.step, topic=target))
+    def to(
+        self,
+        topic: Topic | Expr | Router | Callable[[Any], Topic],
+        *,
+        topics: Mapping[Any, Topic] | Iterable[Topic] | None = None,
+        partition: Partition | None = None,
+    ) -> Stream:
+        """Write the records to a topic, and return this stream for further steps.
+
+        An expression chooses the topic by its value: `to(col("kind"), topics={"book": books, "toy": toys})`. A function
+        of a record returns one of `topics`. `partition` is an expression, or a function of a record and the number of
+        partitions; without it the key decides. A record without a topic or partition goes to the dead letters.
+        """
+        from dsl.routing import add_sink
+
+        add_sink(self, topic, topics, partition)
         return self
 
     def through(self, topic: Topic) -> Topic:
@@ -184,10 +195,6 @@ class Stream:
         """
         self.to(topic)
         return topic
-
-
-def _name(function: Callable[..., Any]) -> str:
-    return getattr(function, "__qualname__", repr(function))
 
 
 def _returned_record(function: Callable[..., Any], *, inside: bool = False) -> type[msgspec.Struct] | None:

@@ -58,6 +58,10 @@ class OffsetOutOfRange(BrokerError):
         self.wanted, self.start, self.end = wanted, start, end
 
 
+class Unroutable(FlowsError):
+    """A record has no topic or no partition to go to: the rule that chooses it failed, or chose what is not there."""
+
+
 class StateError(FlowsError):
     """The local state cannot be used (permissions, disk, another process)."""
 

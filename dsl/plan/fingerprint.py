@@ -152,7 +152,8 @@ def _placed(plan: Plan, node: AggregateNode) -> str:
         above = plan.nodes[inputs_of(above)[0]]
     if isinstance(above, RepartitionNode):
         return f"chosen by group_by({', '.join(above.keys)})"
-    return f"that of the input's key ({above.key})"
+    by = f" by {above.partitioner}" if above.partitioner else ""
+    return f"that of the input's key ({above.key}){by}"
 
 
 def _keys(of: Descriptor) -> str:

@@ -10,12 +10,11 @@ from dsl.plan.nodes import (
     AggregateNode,
     Node,
     RepartitionNode,
-    SinkNode,
-    SourceNode,
     TableNode,
     TopicNode,
     inputs_of,
     tables_of,
+    written_by,
 )
 from dsl.plan.words import partitions, path_of, words
 
@@ -52,15 +51,9 @@ def _arrows(plan: Plan) -> Iterator[str]:
         yield from (f"  {names[here]} <-.-> {names[t]}" for t in tables_of(node))
         if isinstance(node, RepartitionNode):
             yield f"  {names[here]} --> {names[node.id]}"
-        yield from (f"  {names[here]} --> {names[topics[t]]}" for t in _written(node))
+        yield from (f"  {names[here]} --> {names[topics[t]]}" for t in written_by(node))
         if isinstance(node, AggregateNode) and (late := plan.late_topic(node.table)) is not None:
             yield f"  {names[here]} -- late --> {names[late.id]}"
-
-
-def _written(node: Node) -> tuple[str, ...]:
-    if isinstance(node, SinkNode | SourceNode):
-        return (node.topic,)
-    return node.sinks if isinstance(node, AgentNode) else ()
 
 
 def _names(plan: Plan) -> dict[str, str]:

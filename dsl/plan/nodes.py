@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import msgspec
 
-from dsl.plan.exprs import ExprNode
+from dsl.plan.exprs import ExprNode, Literal
 from dsl.plan.types import DataType, Schema
 from dsl.window import AnyWindow
 
 
 class TopicNode(msgspec.Struct, frozen=True, kw_only=True, tag="topic"):
-    """A topic as the plan knows it. `schema` is None for values that are no Record."""
+    """A topic as the plan knows it. `schema` is None for values that are no Record.
+
+    `partitioner` names the function that chooses its partitions, where it is not the client's own.
+    """
 
     id: str
     name: str
@@ -23,6 +26,7 @@ class TopicNode(msgspec.Struct, frozen=True, kw_only=True, tag="topic"):
     codec: str = "json"
     on_error: str = "dead-letter"
     partitioned_by: str | None = None
+    partitioner: str = ""
     retention: int | None = None
     any_retention: bool = False
     internal: bool = False
@@ -121,8 +125,18 @@ class TableNode(msgspec.Struct, frozen=True, kw_only=True, tag="table"):
     schema: Schema
 
 
+class Choice(msgspec.Struct, frozen=True, kw_only=True):
+    """A function that chooses one of some topics for each value."""
+
+    function: str
+    topics: tuple[str, ...]
+
+
 class AgentNode(msgspec.Struct, frozen=True, kw_only=True, tag="agent"):
-    """A coroutine that reads a stream; `tables` are those that it may touch, `sinks` the topics it yields to."""
+    """A coroutine that reads a stream; `tables` are those that it may touch, `sinks` the topics it yields to.
+
+    What it yields also goes to the topic that each of `routers` chooses.
+    """
 
     id: str
     input: str
@@ -131,6 +145,7 @@ class AgentNode(msgspec.Struct, frozen=True, kw_only=True, tag="agent"):
     on_error: str = "dead-letter"
     retries: int = 3
     sinks: tuple[str, ...] = ()
+    routers: tuple[Choice, ...] = ()
     tables: tuple[str, ...] = ()
 
 
@@ -144,11 +159,32 @@ class TimerNode(msgspec.Struct, frozen=True, kw_only=True, tag="timer"):
 
 
 class SinkNode(msgspec.Struct, frozen=True, kw_only=True, tag="sink"):
-    """Write a stream, or the changes of a table, to a topic."""
+    """Write a stream, or the changes of a table, to a topic.
+
+    The partition is that of the record's key, unless `partition` computes it or `partition_function` returns it.
+    """
 
     id: str
     input: str
     topic: str
+    partition: ExprNode | None = None
+    partition_function: str = ""
+
+
+class RouteNode(msgspec.Struct, frozen=True, kw_only=True, tag="route"):
+    """Write each record of a stream to one of `topics`.
+
+    It is that of the case whose value `by` has, or the one that `function` returns. Partitions are as in a sink.
+    """
+
+    id: str
+    input: str
+    topics: tuple[str, ...]
+    by: ExprNode | None = None
+    cases: tuple[tuple[Literal, str], ...] = ()
+    function: str = ""
+    partition: ExprNode | None = None
+    partition_function: str = ""
 
 
 class SourceNode(msgspec.Struct, frozen=True, kw_only=True, tag="source"):
@@ -170,6 +206,7 @@ Node = (
     | AgentNode
     | TimerNode
     | SinkNode
+    | RouteNode
     | SourceNode
 )
 
@@ -182,3 +219,24 @@ def inputs_of(node: Node) -> tuple[str, ...]:
 def tables_of(node: Node) -> tuple[str, ...]:
     """Return the ids of the dictionary tables that a step touches."""
     return node.tables if isinstance(node, AgentNode | TimerNode) else ()
+
+
+def written_by(node: Node) -> tuple[str, ...]:
+    """Return the names of the topics that a step writes to, each once."""
+    if isinstance(node, SinkNode | SourceNode):
+        return (node.topic,)
+    if isinstance(node, RouteNode):
+        return node.topics
+    if not isinstance(node, AgentNode):
+        return ()
+    return tuple(dict.fromkeys([*node.sinks, *(topic for router in node.routers for topic in router.topics)]))
+
+
+def partition_rule(step: str) -> str:
+    """Name the function of a plan that chooses the partitions of what a step writes, or of a topic."""
+    return f"{step}.partition"
+
+
+def router_rule(step: str, number: int) -> str:
+    """Name the function of a plan that chooses topics for what an agent yields."""
+    return f"{step}.router-{number}"

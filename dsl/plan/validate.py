@@ -1,4 +1,4 @@
-"""What can only be checked when all is declared: that timers have a task, and internal topics a name of their own."""
+"""What can only be checked when all is declared: tasks of timers, names of internal topics, who chooses partitions."""
 
 from __future__ import annotations
 
@@ -6,7 +6,18 @@ import inspect
 
 from dsl.errors import DeclarationError
 from dsl.plan.graph import Plan
-from dsl.plan.nodes import RepartitionNode, TimerNode
+from dsl.plan.nodes import (
+    AgentNode,
+    AggregateNode,
+    RepartitionNode,
+    RouteNode,
+    SinkNode,
+    TimerNode,
+    TopicNode,
+    inputs_of,
+    partition_rule,
+    written_by,
+)
 
 
 def validate(plan: Plan) -> None:
@@ -14,6 +25,8 @@ def validate(plan: Plan) -> None:
     _ = plan.subtopologies  # says which topics that share tasks differ in partitions
     _check_timers(plan)
     _check_internal_topics(plan)
+    _check_partitioners(plan)
+    _check_partition_rules(plan)
 
 
 def _check_timers(plan: Plan) -> None:
@@ -32,6 +45,60 @@ def _check_internal_topics(plan: Plan) -> None:
             raise DeclarationError(
                 f"topic {repartition.topic!r} has the name of the internal topic of {repartition.id!r}: rename it."
             )
+
+
+def origins(plan: Plan, step: str) -> list[TopicNode | RepartitionNode]:
+    """Return the topics that a step's records come from, declared and internal."""
+    found: dict[str, TopicNode | RepartitionNode] = {}
+    queue = [step]
+    while queue:
+        node = plan.nodes[queue.pop()]
+        if isinstance(node, TopicNode | RepartitionNode):
+            found[node.id] = node
+        else:
+            queue += inputs_of(node)
+    return list(found.values())
+
+
+def check_partitioned_alike(plan: Plan, topics: list[TopicNode | RepartitionNode], what: str) -> None:
+    """Raise `DeclarationError` where a function chooses the partitions of one topic, and not those of another."""
+    if len({id(plan.functions.get(partition_rule(topic.id))) for topic in topics}) < 2:
+        return
+    shown = ", ".join(
+        f"{getattr(t, 'topic', t.id)} by {getattr(t, 'partitioner', '') or 'the hash of the key'}" for t in topics
+    )
+    raise DeclarationError(
+        f"{what} needs equal keys of its topics in one task, but their partitions are chosen differently: {shown}. "
+        "Give them the same partitioner, or send one through a topic that has it."
+    )
+
+
+def _check_partitioners(plan: Plan) -> None:
+    users: dict[str, list[str]] = {}
+    for agent in plan.of_type(AgentNode):
+        for table in agent.tables:
+            users.setdefault(table, []).append(agent.id)
+    for table, agents in users.items():
+        topics = {topic.id: topic for agent in agents for topic in origins(plan, agent)}
+        check_partitioned_alike(plan, list(topics.values()), f"table {table!r}")
+
+
+def _check_partition_rules(plan: Plan) -> None:
+    """A `partition=` may part records of one key, so that a table by that key would have it in two tasks."""
+    ruled = {
+        topic: node.id
+        for node in plan.of_type(SinkNode, RouteNode)
+        if node.partition is not None or node.partition_function
+        for topic in written_by(node)
+    }
+    for table in plan.of_type(AggregateNode):
+        for topic in origins(plan, table.input):
+            if isinstance(topic, TopicNode) and topic.name in ruled:
+                raise DeclarationError(
+                    f"table {table.table!r} is grouped by {topic.key!r}, the key of topic {topic.name!r}, but "
+                    f"{ruled[topic.name]} chooses its partitions by another rule: declare the topic without key, so "
+                    "that group_by repartitions, or with the rule as its partitioner."
+                )
 
 
 def _place(plan: Plan, step: str) -> str | None:

@@ -17,6 +17,7 @@ from dsl.plan.nodes import (
     Node,
     ProjectNode,
     RepartitionNode,
+    RouteNode,
     SinkNode,
     SourceNode,
     TableNode,
@@ -31,9 +32,11 @@ _ROW = (MapNode, AgentNode, TimerNode, SourceNode)
 def path_of(plan: Plan, node: Node) -> str:
     """Say on which path a node runs: "columnar" (no Python per record), "row", or "" where nothing runs.
 
-    What is written to a topic leaves on the path that it came by.
+    What is written to a topic leaves on the path that it came by, unless a function says where to.
     """
-    if isinstance(node, SinkNode):
+    if isinstance(node, SinkNode | RouteNode):
+        if node.partition_function or (isinstance(node, RouteNode) and node.function):
+            return "row"
         return "columnar" if isinstance(plan.nodes[node.input], _COLUMNAR) else "row"
     if isinstance(node, _COLUMNAR):
         return "columnar"
@@ -65,6 +68,8 @@ def _topic(node: TopicNode) -> str:
         parts.append(node.codec)
     if node.key is not None:
         parts.append(f"key {node.key}" + (f" by {node.partitioned_by}" if node.partitioned_by else ""))
+    if node.partitioner:
+        parts.append(f"partitions by {node.partitioner}")
     if node.timestamp is not None:
         parts.append(f"time {node.timestamp} ({node.unit})")
     if node.on_error != "dead-letter":
@@ -106,6 +111,7 @@ def _agent(node: AgentNode) -> str:
         parts.append(f"uses {', '.join(node.tables)}")
     if node.sinks:
         parts.append(f"yields to {', '.join(node.sinks)}")
+    parts += [f"yields to one of {', '.join(r.topics)} by {r.function}" for r in node.routers]
     if node.concurrency > 1:
         parts.append(f"{node.concurrency} copies by key")
     parts.append(f"on error {node.on_error} after {node.retries} retries")
@@ -118,7 +124,19 @@ def _timer(node: TimerNode) -> str:
 
 
 def _sink(node: SinkNode) -> str:
-    return f"write to {node.topic}"
+    return f"write to {node.topic}{_partition(node)}"
+
+
+def _route(node: RouteNode) -> str:
+    if node.by is None:
+        return f"write to one of {', '.join(node.topics)} by {node.function}{_partition(node)}"
+    cases = ", ".join(f"{render(value)} to {topic}" for value, topic in node.cases)
+    return f"write by {render(node.by)}: {cases}{_partition(node)}"
+
+
+def _partition(node: SinkNode | RouteNode) -> str:
+    rule = node.partition_function if node.partition is None else render(node.partition)
+    return f", partition by {rule}" if rule else ""
 
 
 def _source(node: SourceNode) -> str:
@@ -141,5 +159,6 @@ _WORDS: dict[type, Callable[[Any], str]] = {
     AgentNode: _agent,
     TimerNode: _timer,
     SinkNode: _sink,
+    RouteNode: _route,
     SourceNode: _source,
 }

@@ -11,11 +11,13 @@ from dsl.errors import nearest
 from dsl.plan.graph import Plan
 from dsl.plan.nodes import TopicNode
 from flows.brokers.base import Broker, Outgoing, TopicPartition
+from flows.compile.context import partition_of
 from flows.compile.names import topic_specs
 from flows.decode.message_keys import encode_message_key
 from flows.decode.values import encoder_of
 from flows.errors import FlowsError, UnknownTopic, UsageError
 from flows.route.partitioner import Partitioner
+from flows.sink.base import PartitionOf
 
 
 class RecordMaker:
@@ -31,6 +33,7 @@ class RecordMaker:
         key: str | None,
         timestamp: int,
         partition: int | None,
+        partition_of: PartitionOf,
     ) -> None:
         if partition is not None and partition >= partitions:
             raise UsageError(f"topic {topic!r} has no partition {partition}", fix=f"it has 0 to {partitions - 1}")
@@ -38,7 +41,7 @@ class RecordMaker:
         self._key = None if key is None else key.encode()
         self._read = _reader(node, value_type)
         self._write = encoder_of("json" if node is None else node.codec)
-        self._partitioner = Partitioner(partitions)
+        self._partition_of = partition_of
         self._waiting: dict[TopicPartition, Outgoing] = {}
         self._count = 0
 
@@ -55,7 +58,7 @@ class RecordMaker:
         key = self._key_of(value)
         if value is None and key is None:
             raise FlowsError("a tombstone (null) needs to know whose it is", fix="give --key")
-        partition = self._partitioner.of(key) if self._partition is None else self._partition
+        partition = self._partition_of(key) if self._partition is None else self._partition
         out = self._waiting.setdefault(TopicPartition(self._topic, partition), Outgoing())
         out.append(key, None if value is None else self._write(value), self._timestamp)
         self._count += 1
@@ -95,8 +98,16 @@ async def record_maker(
         await broker.create_topic(spec)
         there[topic] = spec
     value_type = None if node is None else plan.types.get(node.id)
+    partitions = there[topic].partitions
     return RecordMaker(
-        topic, there[topic].partitions, node, value_type, key=key, timestamp=timestamp, partition=partition
+        topic,
+        partitions,
+        node,
+        value_type,
+        key=key,
+        timestamp=timestamp,
+        partition=partition,
+        partition_of=Partitioner(partitions).of if node is None else partition_of(plan, node, partitions),
     )
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from dsl.plan.nodes import AgentNode, TimerNode
+from dsl.plan.nodes import AgentNode, TimerNode, router_rule
 from flows.compile.columns import schema_of_step, topic_of_step
 from flows.compile.expressions import frame_schema
 from flows.compile.pipeline import TimerRun
 from flows.decode.values import decoder_of
 from flows.operate.agent import AgentRunner, AgentSpec
+from flows.sink.targets import TopicChoice
 
 if TYPE_CHECKING:
     from flows.compile.task import TaskCompiler
@@ -27,6 +28,10 @@ def build_agent(compiler: TaskCompiler, node: AgentNode) -> AgentRunner:
             compiler.plan.functions[node.id],
             node.tables,
             sinks=node.sinks,
+            routers=tuple(
+                TopicChoice(r.function, compiler.plan.functions[router_rule(node.id, i)], r.topics)
+                for i, r in enumerate(node.routers)
+            ),
             concurrency=node.concurrency,
             on_error=node.on_error,
             retries=node.retries,
@@ -52,6 +57,7 @@ def build_timer(compiler: TaskCompiler, node: TimerNode) -> TimerRun:
         ticks,
         node.tables,
         sinks=(),
+        routers=(),
         concurrency=1,
         on_error="dead-letter",
         retries=3,

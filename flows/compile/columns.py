@@ -12,6 +12,7 @@ from dsl.plan.nodes import (
     Node,
     ProjectNode,
     RepartitionNode,
+    RouteNode,
     SinkNode,
     TopicNode,
 )
@@ -36,7 +37,11 @@ def _read_by(plan: Plan, node: Node) -> set[str]:
         arguments = (c for call in node.aggregates for expr in call.arguments for c in columns_of(expr))
         has_fold = any(call.step for call in node.aggregates)
         return {*node.keys, *arguments} | (_whole_rows(plan, node.input) if has_fold else set())
-    if isinstance(node, MapNode | AgentNode | SinkNode):
+    if isinstance(node, SinkNode | RouteNode):
+        rules = (node.partition, node.by if isinstance(node, RouteNode) else None)
+        read = {c for rule in rules if rule is not None for c in columns_of(rule)}
+        return read | _whole_rows(plan, node.input)
+    if isinstance(node, MapNode | AgentNode):
         return _whole_rows(plan, node.input)
     return set()
 

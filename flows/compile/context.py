@@ -8,14 +8,15 @@ from typing import Any
 import msgspec
 
 from dsl.plan.graph import Plan, SubTopology
-from dsl.plan.nodes import TopicNode
+from dsl.plan.nodes import TopicNode, partition_rule
 from flows.clock import Clock
 from flows.compile.columns import schema_of_step
 from flows.compile.expressions import frame_schema
 from flows.decode.message_keys import encode_message_key
 from flows.decode.values import encoder_of
 from flows.metrics import TaskMetrics
-from flows.route.partitioner import Partitioner
+from flows.route.partitioner import CustomPartitioner, Partitioner
+from flows.sink.base import PartitionOf
 from flows.sink.encode import Encoders, TopicEncoder
 from flows.state.task_state import TaskState
 
@@ -51,10 +52,18 @@ def topic_encoders(plan: Plan, max_bytes: int, now_ms: Callable[[], int]) -> Enc
                 plan.types.get(t.id),
                 encoder_of(t.codec),
                 encode_message_key,
-                Partitioner(t.partitions).of,
+                partition_of(plan, t, t.partitions),
                 max_bytes,
                 now_ms,
             )
             for t in plan.of_type(TopicNode)
         }
     )
+
+
+def partition_of(plan: Plan, topic: TopicNode, partitions: int) -> PartitionOf:
+    """Return what chooses the partition of a key wherever Flows writes to a topic."""
+    function = plan.functions.get(partition_rule(topic.id))
+    if function is None:
+        return Partitioner(partitions).of
+    return CustomPartitioner(topic.name, partitions, topic.partitioner, function).of

@@ -18,6 +18,7 @@ from dsl.plan.nodes import (
     Node,
     ProjectNode,
     RepartitionNode,
+    RouteNode,
     SinkNode,
     TableNode,
     TimerNode,
@@ -33,6 +34,7 @@ from flows.compile.expressions import compile_expr, frame_schema
 from flows.compile.names import dead_letters, late_topic
 from flows.compile.pipeline import Branch, Pipeline
 from flows.compile.tables import TableDecoder, folds_of
+from flows.compile.targets import partitions_of, topics_of
 from flows.compile.texts import kept_texts
 from flows.compile.windows import table_step
 from flows.decode.message_keys import KeyClaim, encode_message_key
@@ -241,9 +243,9 @@ class TaskCompiler:
                 self.pipeline.change_sinks.setdefault(node.table, []).append(sink.write)
 
     @lower.register
-    def _sink(self, node: SinkNode) -> FrameStep:
-        encoder = self.encoders.of(node.topic)
-        return StreamSink(node.id, self.rows(node.input), encoder, self.outbox, self.dead).process
+    def _sink(self, node: SinkNode | RouteNode) -> FrameStep:
+        rows, topics, partitions = self.rows(node.input), topics_of(self, node), partitions_of(self, node)
+        return StreamSink(node.id, rows, topics, partitions, self.outbox, self.dead).process
 
     @lower.register
     def _agent_step(self, node: AgentNode) -> FrameStep:

@@ -43,6 +43,7 @@ class AgentSpec(msgspec.Struct, kw_only=True):
     step: str
     function: Callable[..., Any]
     sinks: tuple[str, ...]
+    routers: tuple[Callable[[Any], str], ...]
     concurrency: int
     on_error: str
     retries: int
@@ -189,7 +190,7 @@ class AgentInstance:
         async with contextlib.aclosing(running):
             async for value in running:
                 time = self.input.time_in_hand()
-                for topic in self._spec.sinks:
+                for topic in (*self._spec.sinks, *(choose(value) for choose in self._spec.routers)):
                     self.outputs.append(self._spec.encoder.encode(topic, value, None, time, None, None))
 
     async def _failed(self, error: BaseException) -> None:

@@ -1,8 +1,11 @@
-"""Which partition a key belongs to: the Java client's murmur2 partitioner."""
+"""Which partition a key belongs to: by the Java client's murmur2 partitioner, or by a function of the person."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import count
+
+from flows.route.base import chosen_partition
 
 _MASK = 0xFFFFFFFF
 _CACHE_LIMIT = 1 << 16
@@ -55,3 +58,19 @@ class Partitioner:
         if all(map(known.__contains__, keys)):
             return [known[k] for k in keys]
         return [self.of(k) for k in keys]
+
+
+class CustomPartitioner:
+    """Choose partitions of one topic by a function of the key's bytes and the number of partitions.
+
+    Nothing is remembered: the function answers for its own speed, and is asked about records without a key too.
+    """
+
+    def __init__(self, topic: str, partitions: int, name: str, function: Callable[[bytes | None, int], int]) -> None:
+        self.partitions = partitions
+        self._what = f"topic {topic!r}: partitioner {name}"
+        self._function = function
+
+    def of(self, key: bytes | None) -> int:
+        """Return the partition of a key. Raises `Unroutable` where the function fails or names none."""
+        return chosen_partition(self._what, self.partitions, self._function, key)

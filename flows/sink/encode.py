@@ -36,7 +36,7 @@ class TopicEncoder:
         self._node, self._type = node, type_
         self._encode, self._encode_key, self._partitioner = encode, encode_key, partitioner
         self._max_bytes, self._now_ms = max_bytes, now_ms
-        self.key_field = node.key
+        self.topic, self.partitions, self.key_field = node.name, node.partitions, node.key
         self._record = type_ if isinstance(type_, type) and issubclass(type_, msgspec.Struct) else None
 
     def encode(

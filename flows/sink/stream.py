@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import msgspec
 import polars as pl
 
-from flows.brokers.base import Headers, Records, TopicPartition
+from flows.brokers.base import Records, TopicPartition
 from flows.errors import FlowsError
 from flows.operate.base import NO_TIME, ROW, TIME, Batch, DeadLetters, Outputs
+from flows.sink.targets import Encode, PartitionIn, TopicOf
 
 _first = msgspec.msgpack.Decoder(list[Any]).decode
 _REFUSALS = (msgspec.MsgspecError, TypeError, ValueError, OverflowError, RecursionError, FlowsError)
@@ -22,38 +23,35 @@ class RowObjects(Protocol):
     def objects(self, frame: pl.DataFrame, batch: Batch) -> list[Any]: ...
 
 
-class Encode(Protocol):
-    """The encoder of the target topic."""
-
-    key_field: str | None
-
-    def encode(
-        self,
-        value: Any,
-        key: Any = None,
-        timestamp: float | None = None,
-        *,
-        headers: dict[str, bytes] | None = None,
-    ) -> tuple[str, int, bytes | None, bytes | None, int, Headers]: ...
-
-
 class StreamSink:
-    """Write a stream's rows to a topic: keyed by the topic's declared field, else by the record's own key.
+    """Write a stream's rows to topics: keyed by the topic's declared field, else by the record's own key.
 
-    The record's timestamp is the event time, in milliseconds. What the topic's type refuses is refused.
+    The record's timestamp is the event time, in milliseconds. What has no topic or partition to go to is refused, and
+    what the topic's type refuses.
     """
 
-    def __init__(self, step: str, rows: RowObjects, encoder: Encode, outputs: Outputs, dead: DeadLetters) -> None:
-        self._step, self._rows, self._encoder, self._outputs, self._dead = step, rows, encoder, outputs, dead
+    def __init__(
+        self,
+        step: str,
+        rows: RowObjects,
+        topics: Callable[[pl.DataFrame], TopicOf],
+        partitions: Callable[[pl.DataFrame], PartitionIn],
+        outputs: Outputs,
+        dead: DeadLetters,
+    ) -> None:
+        self._step, self._rows, self._outputs, self._dead = step, rows, outputs, dead
+        self._topics, self._partitions = topics, partitions
 
     def process(self, frame: pl.DataFrame, batch: Batch) -> None:
         """Write the rows of a batch."""
-        keys = batch.records.keys if self._encoder.key_field is None else [None] * len(batch.records)
-        objects = self._rows.objects(frame, batch)
-        for row, time, value in zip(frame[ROW].to_list(), frame[TIME].to_list(), objects, strict=True):
+        keys, topic_of, partition_in = batch.records.keys, self._topics(frame), self._partitions(frame)
+        times = zip(frame[ROW].to_list(), frame[TIME].to_list(), strict=True)
+        for place, ((row, time), value) in enumerate(zip(times, self._rows.objects(frame, batch), strict=True)):
             seconds = batch.records.timestamps[row] / 1000 if time is None else time / 1_000_000
             try:
-                output = self._encoder.encode(value, keys[row], seconds)
+                topic = topic_of(place, value)
+                key = keys[row] if topic.key_field is None else None
+                output = topic.encode(value, key, seconds, partition_in(place, value, topic))
             except _REFUSALS as error:
                 self._dead.refuse(self._step, batch.records, row, f"{error}")
                 continue
@@ -98,22 +96,22 @@ class ChangeSink:
         live = [(k, s) for k, s in zip(keys, states, strict=True) if s is not None]
         rows = iter(self._rows.rows(live))
         for key, state in zip(keys, states, strict=True):
-            if state is None:
-                self._remove(self._rows.key(key))
-                continue
-            row, time = next(rows), _first(state)[0]
             try:
-                output = self._encoder.encode(row, self._key(row), None if time == NO_TIME else time / 1_000_000)
+                if state is None:
+                    output = self._removal(self._rows.key(key))
+                else:
+                    row, time = next(rows), _first(state)[0]
+                    output = self._encoder.encode(row, self._key(row), None if time == NO_TIME else time / 1_000_000)
             except _REFUSALS as error:
                 self._dead.refuse(self._step, self._record(key, state), 0, f"{error}")
                 continue
             self._outputs.append(*output)
 
-    def _remove(self, place: dict[str, Any]) -> None:
+    def _removal(self, place: dict[str, Any]) -> Any:
         headers = {f"window-{end}": str(place[f"window_{end}"]).encode() for end in ("start", "end")}
-        self._outputs.append(*self._encoder.encode(None, self._key(place), headers=headers))
+        return self._encoder.encode(None, self._key(place), headers=headers)
 
-    def _record(self, key: bytes, state: bytes) -> Records:
+    def _record(self, key: bytes, state: bytes | None) -> Records:
         return Records(
             tp=self._table, offsets=[0], timestamps=[0], keys=[key], values=[state], headers=None, next_offset=1
         )

@@ -21,7 +21,7 @@ import pytest
 
 from dsl import App
 from dsl.plan.graph import Plan
-from dsl.plan.nodes import AgentNode, AggregateNode, SinkNode, TopicNode
+from dsl.plan.nodes import AggregateNode, SinkNode, TopicNode, written_by
 from flows.brokers.base import Broker, Outgoing, TopicPartition
 from flows.brokers.registry import open_broker
 from flows.cli.readers import offline_tables
@@ -101,12 +101,10 @@ async def _found(broker: Broker, app: App, settings: Settings) -> Found:
     return found
 
 
-def _written(plan: Plan) -> set[str]:
+def _written(plan: Plan, *, tables: bool = False) -> set[str]:
     """Return the topics to which agents and streams write; of a table's changes only the last of a key is promised."""
-    sinks = [s for s in plan.of_type(SinkNode) if not isinstance(plan.nodes[s.input], AggregateNode)]
-    return {plan.nodes[s].name for agent in plan.of_type(AgentNode) for s in agent.sinks} | {
-        plan.nodes[s.topic].name for s in sinks
-    }
+    of_tables = {n.id for n in plan.of_type(SinkNode) if isinstance(plan.nodes[n.input], AggregateNode)}
+    return {topic for node in plan.nodes.values() if tables or node.id not in of_tables for topic in written_by(node)}
 
 
 async def _fill(broker: Broker, plan: Plan) -> None:
@@ -114,7 +112,7 @@ async def _fill(broker: Broker, plan: Plan) -> None:
     for spec in topic_specs(plan):
         await broker.create_topic(spec)
     encoders = topic_encoders(plan, broker.max_record_bytes, lambda: int(time.time() * 1000))
-    written = _written(plan) | {plan.nodes[s.topic].name for s in plan.of_type(SinkNode)}
+    written = _written(plan, tables=True)
     read = {name for part in plan.subtopologies for name in part.inputs}
     midnight = dt.datetime.now(dt.UTC).replace(hour=0, minute=0, second=0, microsecond=0) - dt.timedelta(days=3)
     for topic in plan.of_type(TopicNode):

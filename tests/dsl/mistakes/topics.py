@@ -99,3 +99,15 @@ def unknown_codec() -> None:
 
 def bad_retention() -> None:
     app().topic("departures", retention="a week")  # here
+
+
+def partitioner_that_is_no_function() -> None:
+    app().topic("departures", value=Departure, partitioner="murmur2")  # type: ignore[arg-type]  # here
+
+
+def partitioner_of_a_topic_that_others_partition() -> None:
+    app().topic("departures", value=Departure, key="origin", partitioned_by="murmur2", partitioner=hash_)  # here
+
+
+def hash_(key: bytes | None, partitions: int) -> int:
+    return len(key or b"") % partitions
