@@ -28,6 +28,7 @@ from dsl.stream import Stream
 from dsl.table import DictTable, Table
 from dsl.topic import Topic
 from dsl.window import Window, count_window, hopping, session, sliding, tumbling
+from dsl.windowed import WindowedTable
 
 __all__ = [
     "App",
@@ -40,6 +41,7 @@ __all__ = [
     "Table",
     "Topic",
     "Window",
+    "WindowedTable",
     "approx_distinct",
     "arg_max",
     "arg_min",

@@ -8,7 +8,7 @@ from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 from dsl.errors import DeclarationError
-from dsl.table import DictTable
+from dsl.table import AgentTable
 
 
 class Agent:
@@ -29,12 +29,12 @@ def check_coroutine(function: Callable[..., Any], what: str, body: str) -> None:
         raise DeclarationError(f"{what} is a coroutine: write `async def {name}(...): {body}`, not a plain function.")
 
 
-def tables_used(function: Callable[..., Any]) -> list[DictTable]:
-    """Find the dictionary tables that a function names, itself or through functions of its own module.
+def tables_used(function: Callable[..., Any]) -> list[AgentTable]:
+    """Find the tables that a function names, itself or through functions of its own module.
 
     It reads names, not behaviour: a table reached in another way must be declared with `tables=[…]`.
     """
-    found: dict[str, DictTable] = {}
+    found: dict[str, AgentTable] = {}
     seen: set[int] = set()
     queue: list[Any] = [inspect.unwrap(function)]
     while queue:
@@ -42,10 +42,10 @@ def tables_used(function: Callable[..., Any]) -> list[DictTable]:
         if id(item) in seen:
             continue
         seen.add(id(item))
-        if isinstance(item, DictTable):
+        if isinstance(item, AgentTable):
             found[item.name] = item
         elif isinstance(item, FunctionType):
-            queue.extend(v for v in _mentioned(item) if isinstance(v, DictTable) or _is_near(v, item))
+            queue.extend(v for v in _mentioned(item) if isinstance(v, AgentTable) or _is_near(v, item))
     return [found[name] for name in sorted(found)]
 
 
@@ -68,7 +68,7 @@ def _mentioned(function: FunctionType) -> Iterator[Any]:
         yield value
         if isinstance(value, ModuleType) and id(value) not in modules:
             modules.add(id(value))
-            found += [v for n in names if isinstance(v := vars(value).get(n), DictTable | ModuleType)]
+            found += [v for n in names if isinstance(v := vars(value).get(n), AgentTable | ModuleType)]
 
 
 def _names(code: CodeType) -> Iterator[str]:

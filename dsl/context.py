@@ -27,11 +27,23 @@ class TableAccess(Protocol):
     def items(self) -> Iterator[tuple[Any, Any]]:
         """Iterate over the partition's keys in key order, own uncommitted writes included."""
 
+    def members(self, group: Any) -> Iterator[tuple[Any, Any]]:
+        """Iterate over what has the same first part of its key, as `items` does: a window's rows."""
+
 
 class Runtime(Protocol):
     """What a declared object may ask of the engine."""
 
     tables: dict[str, TableAccess]
+
+    def now(self) -> float:
+        """Return the wall clock's time, in seconds since the epoch."""
+
+    def in_hand(self) -> tuple[float | None, Any]:
+        """Return the event time in seconds and the value of the record in hand, the last of several.
+
+        The time is None for a record without one, and where no record is in hand.
+        """
 
     async def send(
         self,

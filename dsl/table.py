@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from dsl.checks import check_sink
 from dsl.context import TableAccess, current
+from dsl.durations import Duration
 from dsl.plan.nodes import SinkNode
 from dsl.plan.types import Schema
 from dsl.window import Window
@@ -14,6 +15,7 @@ from dsl.window import Window
 if TYPE_CHECKING:
     from dsl.app import App
     from dsl.topic import Topic
+    from dsl.windowed import WindowedTable
 
 _MISSING = object()
 _current = current.get
@@ -46,18 +48,11 @@ class Table:
         return self.app._late_topic(self)
 
 
-class DictTable:
-    """A dictionary that agents write: each task holds the keys of its partition.
-
-    Reading a missing key gives `default()` without storing it (KeyError where there is no default). Values may be
-    changed in place: what was handed out is compared when the record is done, and a change counts as a write.
-    """
+class AgentTable:
+    """A table that agents write: each task holds the keys of its partition."""
 
     def __init__(self, app: App, name: str, key: Any, value: Any, default: Callable[[], Any] | None) -> None:
         self.app, self.name, self.key_type, self.value_type, self.default = app, name, key, value, default
-
-    def __repr__(self) -> str:
-        return f"<DictTable {self.name}>"
 
     def _here(self) -> TableAccess:
         found = current.get(None)
@@ -73,6 +68,37 @@ class DictTable:
                 f"table {self.name!r} is not at hand in this agent: Flows did not see it used there, "
                 f"so name it in the declaration, @app.agent(..., tables=[{self.name}])"
             ) from None
+
+
+class DictTable(AgentTable):
+    """A dictionary that agents write: each task holds the keys of its partition.
+
+    Reading a missing key gives `default()` without storing it (KeyError where there is no default). Values may be
+    changed in place: what was handed out is compared when the record is done, and a change counts as a write.
+    """
+
+    def __repr__(self) -> str:
+        return f"<DictTable {self.name}>"
+
+    def tumbling(self, size: Duration, *, expires: Duration | None = None) -> WindowedTable:
+        """Keep a value of each key for each window `[start, end)` of event time, of one `size`.
+
+        `expires` is how long after its end a window is kept, by event time; None keeps it for ever.
+
+        >>> import flows
+        >>> views = flows.App("site").table("views", value=int, default=int).tumbling("1m", expires="1h")
+        >>> views
+        <WindowedTable views, tumbling(1m)>
+        """
+        from dsl.window import tumbling
+
+        return self.app._with_windows(self, tumbling(size, retention=expires))
+
+    def hopping(self, size: Duration, step: Duration, *, expires: Duration | None = None) -> WindowedTable:
+        """Keep a value of each key for each window of one `size`, one beginning each `step`; else as `tumbling`."""
+        from dsl.window import hopping
+
+        return self.app._with_windows(self, hopping(size, step, retention=expires))
 
     # The two that run for every record go to the task's table directly; `_here` explains what is wrong where they fail.
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from dsl.durations import Duration, microseconds
 from dsl.stream import Stream
-from dsl.table import DictTable, Table
+from dsl.table import AgentTable, Table
 from dsl.topic import Topic
 from flows.brokers.base import Outgoing, TopicPartition
 from flows.brokers.memory import MemoryBroker
@@ -147,20 +147,20 @@ class Driver:
             left -= step
             self._settle(tick=True)
 
-    def table(self, table: Table | DictTable | str) -> TableReader:
+    def table(self, table: Table | AgentTable | str) -> TableReader:
         """Read a table's committed rows."""
         name = table if isinstance(table, str) else table.name
         states = [t.state for t in self._tasks if t.state is not None]
         return TableReader(self._env.decoders[name], name, states)
 
-    def output(self, source: Topic | Stream | Table | DictTable | str) -> list[OutputRecord]:
+    def output(self, source: Topic | Stream | Table | AgentTable | str) -> list[OutputRecord]:
         """Return the records that came since the last call; of a table its changes, a removal as value None."""
-        if isinstance(source, Table | DictTable):
+        if isinstance(source, Table | AgentTable):
             return self._changes.take(source.name, self._env.decoders[source.name].info.keys)
         name = source if isinstance(source, str) else self._taps.get(source.step, source.step)
         return self._reader(name).take()
 
-    def late(self, table: Table | str) -> list[LateRecord]:
+    def late(self, table: Table | AgentTable | str) -> list[LateRecord]:
         """Return all records that were late for the table, with the windows that were closed for them."""
         name = table if isinstance(table, str) else table.name
         return [LateRecord.of(r) for r in self._reader(late_topic(self._plan.app, name)).all()]

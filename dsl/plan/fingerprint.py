@@ -91,7 +91,14 @@ def describe(plan: Plan, table: str) -> Descriptor:
     node = plan.table_nodes()[table]
     held = next((s.partitions for s in plan.subtopologies if node.id in s.steps), 0)
     if isinstance(node, TableNode):
-        return Descriptor(table=table, kind="dictionary", keys=(("key", node.key),), value=node.value, partitions=held)
+        return Descriptor(
+            table=table,
+            kind="dictionary",
+            keys=(("key", node.key),),
+            **_cut(node.window),
+            value=node.value,
+            partitions=held,
+        )
     return Descriptor(
         table=table,
         kind="aggregate",

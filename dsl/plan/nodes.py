@@ -6,7 +6,7 @@ import msgspec
 
 from dsl.plan.exprs import ExprNode, Literal
 from dsl.plan.types import DataType, Schema
-from dsl.window import AnyWindow
+from dsl.window import AnyWindow, FixedWindow
 
 
 class TopicNode(msgspec.Struct, frozen=True, kw_only=True, tag="topic"):
@@ -97,6 +97,11 @@ class AggregateCall(msgspec.Struct, frozen=True, kw_only=True):
         return tuple(expr for expr in (self.argument, self.by) if expr is not None)
 
 
+def on_close_id(table: str) -> str:
+    """Name the function that is called with the rows of a dictionary table's windows that end, in the plan."""
+    return f"{table}.on_window_close"
+
+
 def fold_id(table: str, name: str) -> str:
     """Name a fold in the plan's types."""
     return f"{table}.agg.{name}"
@@ -116,13 +121,19 @@ class AggregateNode(msgspec.Struct, frozen=True, kw_only=True, tag="aggregate"):
 
 
 class TableNode(msgspec.Struct, frozen=True, kw_only=True, tag="table"):
-    """A dictionary table, written by agents."""
+    """A dictionary table, written by agents.
+
+    `on_close` names the function that is called with each row of a window that ends, `tables` are those it may touch.
+    """
 
     id: str
     table: str
     key: str
     value: str
     schema: Schema
+    window: FixedWindow | None = None
+    on_close: str = ""
+    tables: tuple[str, ...] = ()
 
 
 class Choice(msgspec.Struct, frozen=True, kw_only=True):
@@ -218,7 +229,7 @@ def inputs_of(node: Node) -> tuple[str, ...]:
 
 def tables_of(node: Node) -> tuple[str, ...]:
     """Return the ids of the dictionary tables that a step touches."""
-    return node.tables if isinstance(node, AgentNode | TimerNode) else ()
+    return node.tables if isinstance(node, AgentNode | TimerNode | TableNode) else ()
 
 
 def written_by(node: Node) -> tuple[str, ...]:

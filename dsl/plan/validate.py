@@ -12,9 +12,11 @@ from dsl.plan.nodes import (
     RepartitionNode,
     RouteNode,
     SinkNode,
+    TableNode,
     TimerNode,
     TopicNode,
     inputs_of,
+    on_close_id,
     partition_rule,
     written_by,
 )
@@ -24,6 +26,7 @@ def validate(plan: Plan) -> None:
     """Raise `DeclarationError` where the parts of a plan do not fit together."""
     _ = plan.subtopologies  # says which topics that share tasks differ in partitions
     _check_timers(plan)
+    _check_window_closes(plan)
     _check_internal_topics(plan)
     _check_partitioners(plan)
     _check_partition_rules(plan)
@@ -36,6 +39,15 @@ def _check_timers(plan: Plan) -> None:
                 f"timer {node.id!r} uses table {node.tables[0]!r}, which no agent uses, so no task holds it: "
                 "use the table in an agent too.",
                 place=_place(plan, node.id),
+            )
+
+
+def _check_window_closes(plan: Plan) -> None:
+    for node in plan.of_type(TableNode):
+        if node.on_close and node.window is None:
+            raise DeclarationError(
+                f"table {node.table!r} has on_window_close but no windows: end it with .tumbling(size, expires=…).",
+                place=_place(plan, on_close_id(node.id)),
             )
 
 

@@ -102,7 +102,15 @@ def _aggregate(node: AggregateNode) -> str:
 
 
 def _table(node: TableNode) -> str:
-    return f"dictionary table {node.key} -> {node.value}"
+    parts = [f"dictionary table {node.key} -> {node.value}"]
+    if node.window is not None:
+        kept = "" if node.window.retention is None else f", expires={show(node.window.retention)}"
+        parts.append(f"{node.window.shape[:-1]}{kept})")
+    if node.on_close:
+        parts.append(f"calls {node.on_close} with windows that expire")
+    if node.tables:
+        parts.append(f"which uses {', '.join(node.tables)}")
+    return ", ".join(parts)
 
 
 def _agent(node: AgentNode) -> str:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from dsl.plan.nodes import AgentNode, TimerNode, router_rule
+from dsl.plan.nodes import AgentNode, TableNode, TimerNode, on_close_id, router_rule
 from flows.compile.columns import schema_of_step, topic_of_step
 from flows.compile.expressions import frame_schema
 from flows.compile.pipeline import TimerRun
 from flows.decode.values import decoder_of
+from flows.emit.late import LateWrites
 from flows.operate.agent import AgentRunner, AgentSpec
 from flows.sink.targets import TopicChoice
 
@@ -39,6 +41,7 @@ def build_agent(compiler: TaskCompiler, node: AgentNode) -> AgentRunner:
             columns=frame_schema(schema) if schema.fields else None,
             value_type=compiler.row_type(node.input),
             decode=None if topic is None else decoder_of(topic.codec, compiler.plan.types.get(topic.id)),
+            is_json=compiler.is_json(node.input),
         )
     )
 
@@ -51,32 +54,62 @@ def build_timer(compiler: TaskCompiler, node: TimerNode) -> TimerRun:
         async for _ in stream:
             await function()
 
-    spec = _spec(
-        compiler,
-        node.id,
-        ticks,
-        node.tables,
-        sinks=(),
-        routers=(),
-        concurrency=1,
-        on_error="dead-letter",
-        retries=3,
-        key_field=None,
-        columns=None,
-        value_type=None,
-        decode=None,
-    )
+    spec = _spec(compiler, node.id, ticks, node.tables, **_PLAIN)
     return TimerRun(node=node, runner=AgentRunner(spec), due=compiler.context.clock.monotonic() + node.interval / 1e6)
 
 
+def build_closer(compiler: TaskCompiler, node: TableNode) -> AgentRunner:
+    """Build what calls a table's `on_window_close`: an agent whose records are the rows of windows that ended."""
+    function = compiler.plan.functions[on_close_id(node.id)]
+
+    async def closed(stream: Any) -> None:
+        async for key, value in stream:
+            called = function(key, value)
+            if inspect.isawaitable(called):
+                await called
+
+    return AgentRunner(_spec(compiler, on_close_id(node.id), closed, (node.table, *node.tables), **_PLAIN))
+
+
+_PLAIN: dict[str, Any] = {
+    "sinks": (),
+    "routers": (),
+    "concurrency": 1,
+    "on_error": "dead-letter",
+    "retries": 3,
+    "key_field": None,
+    "columns": None,
+    "value_type": None,
+    "decode": None,
+}
+
+
 def _spec(
-    compiler: TaskCompiler, step: str, function: Callable[..., Any], tables: tuple[str, ...], **rest: Any
+    compiler: TaskCompiler,
+    step: str,
+    function: Callable[..., Any],
+    tables: tuple[str, ...],
+    is_json: bool = False,
+    **rest: Any,
 ) -> AgentSpec:
-    outbox = compiler.outbox
+    outbox, context = compiler.outbox, compiler.context
+    states = {t: compiler.pipeline.dict_tables[t] for t in tables}
+    late = LateWrites(
+        compiler.plan.app,
+        context.partition,
+        {t: s for t, s in compiler.windows.items() if t in states},
+        is_json,
+        outbox,
+        context.now_ms,
+        lambda: compiler.pipeline.expiries.time,
+        lambda table, count: context.metrics.late.update({table: count}),
+    )
     return AgentSpec(
         step=step,
         function=function,
-        tables={t: compiler.pipeline.dict_tables[t] for t in tables},
+        tables=states,
+        now=context.clock.now,
+        late=late.add,
         encoder=compiler.encoders,
         emit=lambda output: outbox.append(*output),
         dead=compiler.dead,

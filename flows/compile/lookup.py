@@ -18,7 +18,7 @@ from dsl.plan.exprs import Column
 from dsl.plan.graph import Plan
 from dsl.plan.nodes import AggregateNode, Node, ProjectNode, RepartitionNode, TableNode, TopicNode, inputs_of
 from dsl.plan.types import Kind
-from dsl.table import DictTable
+from dsl.table import AgentTable
 from flows.compile.task import PYTHON_TYPES
 from flows.decode.message_keys import encode_message_key
 from flows.errors import UsageError
@@ -79,7 +79,7 @@ def _types(plan: Plan, node: AggregateNode | TableNode) -> tuple[Any, ...]:
         kinds = {field.name: field.type.kind for field in node.schema}
         return tuple(PYTHON_TYPES.get(kinds[name], _WRITTEN.get(kinds[name], object)) for name in node.keys)
     declared = plan.types.get(node.id)
-    return (declared.key_type if isinstance(declared, DictTable) else object,)
+    return (declared.key_type if isinstance(declared, AgentTable) else object,)
 
 
 def _source(plan: Plan, node: AggregateNode | TableNode) -> TopicNode | RepartitionNode | None:

@@ -74,7 +74,7 @@ def topic_specs(plan: Plan) -> list[TopicSpec]:
             name = changelog(plan.app, table)
             specs.append(TopicSpec(name=name, partitions=part.partitions, cleanup="compact", internal=True))
         for node in (plan.nodes[s] for s in part.steps if s in plan.nodes):
-            if isinstance(node, AggregateNode) and node.window is not None:
+            if isinstance(node, AggregateNode | TableNode) and node.window is not None:
                 name = late_topic(plan.app, node.table)
                 if name not in declared:
                     specs.append(TopicSpec(name=name, partitions=part.partitions, internal=True))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -16,6 +17,7 @@ from flows.operate.agent import AgentRunner
 from flows.operate.agent_input import Event
 from flows.operate.base import NO_TIME, Batch, FrameStep
 from flows.operate.dict_table import DictTableState
+from flows.operate.expiring import Expiries
 from flows.operate.tables import TableStep
 from flows.route.repartition import RepartitionWriter
 from flows.source.base import Source
@@ -29,6 +31,7 @@ class Branch(msgspec.Struct, kw_only=True):
     """What one input partition feeds."""
 
     source: Source
+    expiries: Expiries
     steps: list[FrameStep] = []
     agents: list[AgentRunner] = []
     tables: list[TableStep] = []
@@ -57,6 +60,8 @@ class Pipeline:
         self.dict_tables: dict[str, DictTableState] = {}
         self.runners: list[AgentRunner] = []
         self.timers: list[TimerRun] = []
+        self.closers: list[AgentRunner] = []
+        self.expiries = Expiries()
         self.lockstep = False
         self.work: list[Work] = []
         self.changes: Changes = {}
@@ -65,12 +70,17 @@ class Pipeline:
 
     async def start(self) -> None:
         """Start the agents."""
-        for runner in (*self.runners, *(t.runner for t in self.timers)):
+        for runner in self._all():
             await runner.start()
 
     async def stop(self) -> None:
         """End the agents where they stand."""
-        await asyncio.gather(*(r.stop() for r in (*self.runners, *(t.runner for t in self.timers))))
+        await asyncio.gather(*(r.stop() for r in self._all()))
+
+    def begin(self) -> None:
+        """Go on from the stream times that the sources have."""
+        marks = {tp: branch.source.watermark for tp, branch in self.branches.items()}
+        self.expiries.begin({tp: m.time for tp, m in marks.items()}, {tp: m.advanced for tp, m in marks.items()})
 
     async def process(self, records: Records) -> None:
         """Take records through all steps; returns when every agent has asked for its next record."""
@@ -81,6 +91,7 @@ class Pipeline:
         metrics.lap("decode")
         metrics.took(records.tp.topic, records.timestamps)
         if not len(batch):
+            await self.expiries.close(branch.source.watermark.time)
             return
         if batch.frame is not None:
             for step in branch.steps:
@@ -89,10 +100,19 @@ class Pipeline:
         if batch.objects is not None and branch.agents:
             rows = range(len(batch))
             self.work.extend((runner, batch.objects, rows, batch) for runner in branch.agents)
-        if self.work:
-            work, self.work = self.work, []
-            await (self._one_by_one(work) if self.lockstep and len(work) > 1 else self._side_by_side(work))
+        work, self.work = self.work, []
+        if self.expiries.tables:
+            async for part in self.expiries.segments(batch.watermarks):
+                await self._work(_rows_of(work, part))
+            await self.expiries.close(branch.source.watermark.time)
+        else:
+            await self._work(work)
+        if work or self.expiries.tables:
             metrics.lap("agent")
+
+    async def _work(self, work: list[Work]) -> None:
+        if work:
+            await (self._one_by_one(work) if self.lockstep and len(work) > 1 else self._side_by_side(work))
 
     async def _side_by_side(self, work: list[Work]) -> None:
         if len(work) == 1:
@@ -112,15 +132,24 @@ class Pipeline:
         for row, _, runner, value, batch in queue:
             await runner.run([value], [row], batch)
 
+    async def close_windows(self) -> None:
+        """End the windows of dictionary tables that silence has brought to their end."""
+        if self.expiries.tables:
+            await self.rest()
+            await self.expiries.close()
+
     async def rest(self) -> None:
         """Wait until no agent has a record in hand."""
-        while busy := [r for r in (*self.runners, *(t.runner for t in self.timers)) if r.busy]:
+        while busy := [r for r in self._all() if r.busy]:
             for runner in busy:
                 await runner.rest()
 
     @property
     def busy(self) -> bool:
-        return any(r.busy for r in (*self.runners, *(t.runner for t in self.timers)))
+        return any(r.busy for r in self._all())
+
+    def _all(self) -> list[AgentRunner]:
+        return [*self.runners, *(t.runner for t in self.timers), *self.closers]
 
     @property
     def waiting(self) -> int:
@@ -167,6 +196,16 @@ class Pipeline:
     def outputs(self) -> dict[TopicPartition, Outgoing]:
         """Hand over the records for topics."""
         return self.outbox.take()
+
+
+def _rows_of(work: list[Work], part: slice) -> list[Work]:
+    """Return what of some work is on a part of the batch's rows."""
+    found = []
+    for runner, values, rows, batch in work:
+        begin, end = bisect_left(rows, part.start), bisect_left(rows, part.stop)
+        if begin < end:
+            found.append((runner, values[begin:end], rows[begin:end], batch))
+    return found
 
 
 def _add(changes: Changes, table: str, keys: list[bytes], states: Sequence[bytes | None]) -> None:

@@ -12,7 +12,7 @@ from dsl.fold import Fold
 from dsl.plan.graph import Plan
 from dsl.plan.nodes import AggregateNode, TableNode, fold_id
 from dsl.plan.types import Kind
-from dsl.table import DictTable
+from dsl.table import AgentTable
 from dsl.window import CountWindow
 from flows.compile.windows import END, Bounds, bounds_of, numbers_of, seconds, start_place
 from flows.operate.aggregates import Aggregation
@@ -55,8 +55,10 @@ class TableDecoder:
             self._results = Aggregation(node.aggregates, folds_of(plan, node)).results
         else:
             declared = plan.types.get(node.id)
-            key, value = (declared.key_type, declared.value_type) if isinstance(declared, DictTable) else (object, Any)
-            self._codec = KeyCodec((key,))
+            key, value = (declared.key_type, declared.value_type) if isinstance(declared, AgentTable) else (object, Any)
+            self._codec = KeyCodec((key,), numbers_of(node.window))
+            self._start = start_place(node.window)
+            self._bounds = None if node.window is None else bounds_of(node.window, self._codec)
             self._value = msgspec.msgpack.Decoder(value).decode
 
     def key(self, key: bytes) -> Row:
@@ -140,6 +142,12 @@ def table_decoders(plan: Plan) -> dict[str, TableDecoder]:
     return {table: TableDecoder(plan, table) for table in plan.table_nodes()}
 
 
+def _window(node: AggregateNode | TableNode) -> str | None:
+    if node.window is None:
+        return None
+    return str(node.window) if isinstance(node, AggregateNode) else node.window.shape
+
+
 def _info(plan: Plan, node: AggregateNode | TableNode) -> TableInfo:
     declared = isinstance(node, AggregateNode)
     part = next((p for p in plan.subtopologies if node.id in p.steps), None)
@@ -148,6 +156,6 @@ def _info(plan: Plan, node: AggregateNode | TableNode) -> TableInfo:
         kind="declared" if declared else "dictionary",
         columns=tuple((f.name, str(f.type)) for f in node.schema),
         keys=node.keys if isinstance(node, AggregateNode) else ("key",),
-        window=str(node.window) if isinstance(node, AggregateNode) and node.window is not None else None,
+        window=_window(node),
         partitions=() if part is None else tuple(range(part.partitions)),
     )

@@ -26,10 +26,12 @@ from dsl.plan.nodes import (
     inputs_of,
 )
 from dsl.plan.types import Kind, Schema
+from dsl.window import FixedWindow
 from flows.brokers.base import TopicPartition
 from flows.compile.agents import build_agent, build_timer
 from flows.compile.columns import has_original_rows, needed_columns, schema_of_step
 from flows.compile.context import TaskContext, topic_encoders
+from flows.compile.dictionaries import build_dictionary, build_expiry
 from flows.compile.expressions import compile_expr, frame_schema
 from flows.compile.names import dead_letters, late_topic
 from flows.compile.pipeline import Branch, Pipeline
@@ -46,7 +48,6 @@ from flows.emit.outbox import Outbox
 from flows.operate.aggregates import Aggregation
 from flows.operate.aggregates.folds import FOLDED, FoldRows, numbered_step
 from flows.operate.base import ROW, Batch, FrameStep
-from flows.operate.dict_table import DictTableState
 from flows.operate.stateless import RowBuilder, filter_step, group_step, map_step, project_step
 from flows.route.repartition import RepartitionWriter
 from flows.sink.stream import ChangeSink, StreamSink
@@ -81,13 +82,16 @@ class TaskCompiler:
         self.dead = DeadLetterBox(
             dead_letters(self.plan.app), self.outbox, context.now_ms, context.metrics.count_refused
         )
+        self.windows: dict[str, FixedWindow] = {}
         self.encoders = topic_encoders(self.plan, context.max_record_bytes, context.now_ms)
 
     def build(self) -> Pipeline:
         steps = [self.plan.nodes[s] for s in self.context.part.steps if s in self.plan.nodes]
         for node in steps:
             if isinstance(node, TableNode):
-                self.pipeline.dict_tables[node.table] = self._dict_table(node)
+                self.pipeline.dict_tables[node.table] = build_dictionary(self, node)
+                if node.window is not None:
+                    self.windows[node.table] = node.window
         for node in steps:
             if isinstance(node, TopicNode) and self.plan.consumers(node.id):
                 self._add_branch(node.id, self._topic_source(node))
@@ -96,6 +100,8 @@ class TaskCompiler:
         for node in steps:
             if isinstance(node, TimerNode):
                 self.pipeline.timers.append(build_timer(self, node))
+            elif isinstance(node, TableNode):
+                build_expiry(self, node)
         users = [t for r in self.pipeline.runners for t in r.spec.tables]
         self.pipeline.lockstep = len(users) != len(set(users))
         return self.pipeline
@@ -103,7 +109,7 @@ class TaskCompiler:
     # Inputs
 
     def _add_branch(self, step: str, source: Any) -> None:
-        self.branch = Branch(source=source)
+        self.branch = Branch(source=source, expiries=self.pipeline.expiries)
         self.pipeline.branches[source.tp] = self.branch
         for node in self.plan.consumers(step):
             if isinstance(node, AgentNode) and isinstance(self.plan.nodes[step], TopicNode):
@@ -204,7 +210,7 @@ class TaskCompiler:
             self.context.partition,
             tuple(c for c in schema.names if c in needed_columns(self.plan, node.input)),
             node.keys,
-            self._is_json(node.input),
+            self.is_json(node.input),
             encode_message_key,
             self.outbox,
             self.context.now_ms,
@@ -226,7 +232,7 @@ class TaskCompiler:
         process = step.process if folded is None else numbered_step(folded, step.process)
         return group_step(node.id, node.keys, node.window is not None, self.dead, process, texts)
 
-    def _is_json(self, step: str) -> bool:
+    def is_json(self, step: str) -> bool:
         """Tell whether a stream's records came as JSON."""
         node = self.plan.nodes[step]
         while not isinstance(node, TopicNode | RepartitionNode):
@@ -278,18 +284,6 @@ class TaskCompiler:
             return self.plan.types.get(node.id)
         fields = [(f.name, _ROW_TYPES.get(f.type.kind, Any) | None) for f in schema_of_step(self.plan, node.id)]
         return msgspec.defstruct("Row", fields, frozen=True, module=__name__)
-
-    def _dict_table(self, node: TableNode) -> DictTableState:
-        declared = self.plan.types[node.id]
-        return DictTableState(
-            node.table,
-            declared.key_type,
-            declared.value_type,
-            declared.default,
-            codec=KeyCodec((declared.key_type,)),
-            rows=self.context.state,
-            changed=lambda keys, states: self.pipeline.changed(node.table, keys, states),
-        )
 
 
 def _key_types(schema: Schema, keys: tuple[str, ...]) -> tuple[Any, ...]:

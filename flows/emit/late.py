@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import msgspec
 import polars as pl
 
+from dsl.plan.graph import late_topic_name
+from dsl.window import FixedWindow
 from flows.operate.base import ROW, TIME, WATERMARK, WINDOW, Batch, Outputs
 
 _json = msgspec.json.Encoder().encode
@@ -17,6 +19,19 @@ class EncodeKey(Protocol):
     """Message-key bytes of a group's key."""
 
     def __call__(self, value: Any, /) -> bytes | None: ...
+
+
+class LateEvent(Protocol):
+    """A record in an agent's hands."""
+
+    @property
+    def value(self) -> Any: ...
+
+    @property
+    def timestamp(self) -> float | None: ...
+
+    @property
+    def raw(self) -> Any: ...
 
 
 class LateBox:
@@ -63,3 +78,50 @@ class LateBox:
             return self._encode_key(parts[0] if len(parts) == 1 else parts), _json(columns)
         records = batch.records
         return records.keys[row], records.values[row] if self._is_json else _json(batch.objects[row])
+
+
+class LateWrites:
+    """Keep the records with which an agent wrote to windows of dictionary tables that had expired."""
+
+    def __init__(
+        self,
+        app: str,
+        partition: int,
+        windows: Mapping[str, FixedWindow],
+        is_json: bool,
+        outputs: Outputs,
+        now_ms: Callable[[], int],
+        stream_time: Callable[[], int],
+        count: Callable[[str, int], None],
+    ) -> None:
+        self._stream_time = stream_time
+        self._app, self._partition, self._windows, self._is_json = app, partition, windows, is_json
+        self._outputs, self._now_ms, self._count = outputs, now_ms, count
+
+    def add(self, late: Mapping[str, set[int]], held: Sequence[LateEvent]) -> None:
+        """Write the records in hand, for each table the starts of the windows that were gone for them."""
+        for table, starts in late.items():
+            own = [(event, self._of(table, event, starts)) for event in held]
+            # Of several in hand those whose own windows they are; where other times chose the windows, all.
+            own = [found for found in own if found[1]] or [(event, starts) for event in held]
+            self._count(table, max(1, len(own)))
+            for event, windows in own:
+                key, value, _ = event.raw
+                headers = (
+                    ("windows", _json([w / 1_000_000 for w in sorted(windows)])),
+                    ("event-time", _json(event.timestamp)),
+                    ("stream-time", _json(self._stream_time() / 1_000_000)),
+                )
+                self._outputs.append(
+                    late_topic_name(self._app, table),
+                    self._partition,
+                    key,
+                    value if self._is_json else _json(event.value),
+                    self._now_ms(),
+                    headers,
+                )
+
+    def _of(self, table: str, event: LateEvent, starts: set[int]) -> set[int]:
+        if event.timestamp is None:
+            return set()
+        return starts.intersection(self._windows[table].starts(round(event.timestamp * 1_000_000)))

@@ -18,7 +18,7 @@ from flows.operate.agent_input import AgentInput, Event, as_records
 from flows.operate.agent_stream import AgentStream
 from flows.operate.base import Batch, DeadLetters
 from flows.operate.dict_table import DictTableState
-from flows.operate.dict_view import Savepoint
+from flows.operate.dict_view import Late, Savepoint
 
 Output = tuple[str, int, bytes | None, bytes | None, int, Headers]
 
@@ -56,6 +56,8 @@ class AgentSpec(msgspec.Struct, kw_only=True):
     emit: Callable[[Output], None]
     dead: DeadLetters
     backoff: Callable[[int], Awaitable[None]]
+    now: Callable[[], float]
+    late: Callable[[Late, list[Event]], None]
 
 
 class AgentInstance:
@@ -141,10 +143,21 @@ class AgentInstance:
     def finish(self) -> None:
         """Keep what the agent did with the record in hand."""
         self.savepoint.keep()
+        if self.savepoint.late:
+            self._spec.late(self.savepoint.late, self.input.held())
+            self.savepoint.late.clear()
         for output in self.outputs:
             self._spec.emit(output)
         self.outputs.clear()
         self.failures = 0
+
+    def now(self) -> float:
+        """Return the wall clock's time, in seconds since the epoch."""
+        return self._spec.now()
+
+    def in_hand(self) -> tuple[float | None, Any]:
+        """Return the largest event time in hand, and the last value."""
+        return self.input.time_in_hand(), self.input.value_in_hand()
 
     async def send(
         self,

@@ -117,6 +117,12 @@ class AgentInput:
             self._time = hand, self._latest()
         return self._time[1]
 
+    def value_in_hand(self) -> Any:
+        """Return the last of the values in the agent's hands; None where there is none."""
+        if self.in_hand:
+            return self.taken[self.in_hand - 1].value
+        return self.values[self.pos - 1] if self.pos > self.done else None
+
     def _latest(self) -> float | None:
         if self.in_hand:
             return max((e.timestamp for e in self.taken[: self.in_hand] if e.timestamp is not None), default=None)

@@ -33,7 +33,7 @@ class AgentStream:
         instance = self._instance
         given = instance.input
         savepoint, outputs = instance.savepoint, instance.outputs
-        undo, touched = savepoint.undo, savepoint.touched
+        undo, touched, late = savepoint.undo, savepoint.touched, savepoint.late
         while True:
             if given.pos >= given.end:
                 await instance.more()
@@ -42,7 +42,7 @@ class AgentStream:
             for i in range(given.pos, given.end):
                 given.pos = i + 1
                 yield values[i]
-                if touched or outputs or instance.failures:
+                if touched or outputs or late or instance.failures:
                     instance.finish()
                 elif undo:
                     undo.clear()

@@ -50,7 +50,9 @@ class CommittedRows(Protocol):
 
     def get_uncommitted(self, table: str, key: bytes) -> bytes | None: ...
 
-    def scan(self, table: str, *, uncommitted: bool) -> Iterator[tuple[bytes, bytes]]: ...
+    def scan(
+        self, table: str, start: bytes = b"", end: bytes | None = None, *, uncommitted: bool
+    ) -> Iterator[tuple[bytes, bytes]]: ...
 
     def stage(self, table: str, keys: list[bytes], values: Sequence[bytes | None]) -> None: ...
 
@@ -98,16 +100,22 @@ class DictTableState:
             assert encoded is not None
             self.tracked[key] = encoded
 
+    def is_closed(self, key: Any) -> bool:
+        """Tell whether a key takes no more writes."""
+        return False
+
     def key_bytes(self, key: Any) -> bytes:
         """Encode a key, checking its type; raises `AgentError`."""
         found = self.bytes_of.get(key)
         if found is None:
-            plain = key.__class__ is self._key_class and key == key
-            encoded = self._codec.encode(key if plain else self._proper_key(key))
+            encoded = self._codec.encode(self._checked(key))
             if len(encoded) > MAX_KEY:
                 raise AgentError(f"table {self.name!r}: a key of {len(encoded)} bytes, more than {MAX_KEY}")
             found = self.bytes_of[key] = encoded
         return found
+
+    def _checked(self, key: Any) -> Any:
+        return key if key.__class__ is self._key_class and key == key else self._proper_key(key)
 
     def _proper_key(self, key: Any) -> Any:
         """Accept what equals a key of the declared type, since the cache does too: 1.0 or True where keys are int."""
@@ -181,8 +189,10 @@ class DictTableState:
 
     def items(self, touched: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
         """Iterate over committed and own uncommitted rows, in key order; `touched` keys may be new."""
-        rows = dict(self._rows.scan(self.name, uncommitted=True))
-        added = {self.key_bytes(key): b"" for key in (*self.dirty, *touched)}
+        return self._merged(dict(self._rows.scan(self.name, uncommitted=True)), (*self.dirty, *touched))
+
+    def _merged(self, rows: dict[bytes, bytes], changed: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
+        added = {self.key_bytes(key): b"" for key in changed}
         for key_bytes, stored in sorted({**added, **rows}.items()):
             key = self._codec.decode(key_bytes)
             value = self.cache.get(key, UNKNOWN)
@@ -202,7 +212,7 @@ class DictTableState:
         values = [None if (v := cache[k]) is GONE else tracked.get(k) or encode(v) for k in self.dirty]
         self._rows.stage(self.name, keys, values)
         self._changed(keys, values)
-        self.dirty = {}
+        self.dirty = type(self.dirty)()
         if len(cache) > _CACHE_LIMIT:
             self.cache.clear()
             self.bytes_of.clear()

@@ -6,12 +6,15 @@ from collections.abc import Iterator
 from typing import Any
 
 from flows.operate.dict_table import ATOMIC, GONE, LARGEST, SMALLEST, UNKNOWN, DictTableState
+from flows.operate.grouped_table import GroupedTableState, WindowedTableState
 
 READ, DEFAULT, WRITTEN = range(3)
 """How a changeable value came into an agent's hands: it was there, made by the table's default, or assigned."""
 
 Undo = tuple[DictTableState, Any, Any, bytes | None]
 Touched = dict[tuple[int, Any], tuple[DictTableState, Any, int]]
+Late = dict[str, set[int]]
+"""Of each table, the starts of the windows that something came too late for, in microseconds."""
 
 
 class TableView:
@@ -92,9 +95,19 @@ class TableView:
         state.dirty[key] = None
 
     def items(self) -> Iterator[tuple[Any, Any]]:
+        return self._kept(self._state.items(self._mine()))
+
+    def members(self, group: Any) -> Iterator[tuple[Any, Any]]:
         state = self._state
-        mine = [key for owner, key, _ in self._touched.values() if owner is state]
-        for key, value in state.items(mine):
+        assert isinstance(state, GroupedTableState)
+        return self._kept(state.members(group, self._mine()))
+
+    def _mine(self) -> list[Any]:
+        return [key for owner, key, _ in self._touched.values() if owner is self._state]
+
+    def _kept(self, rows: Iterator[tuple[Any, Any]]) -> Iterator[tuple[Any, Any]]:
+        state = self._state
+        for key, value in rows:
             if self._is_untouched_default(key):
                 continue
             if value.__class__ not in ATOMIC:
@@ -111,18 +124,47 @@ class TableView:
         return value is not GONE and value.__class__ not in ATOMIC and state.encode(value) == state.tracked[key]
 
 
+class WindowedTableView(TableView):
+    """A dictionary table with windows: what is written to one that has expired is late."""
+
+    __slots__ = ("_late",)
+
+    def __init__(self, state: WindowedTableState, undo: list[Undo], touched: Touched, late: Late) -> None:
+        super().__init__(state, undo, touched)
+        self._late = late
+
+    def set(self, key: Any, value: Any) -> None:
+        if self._state.is_closed(key):
+            self._late.setdefault(self._state.name, set()).add(key[0])
+        else:
+            super().set(key, value)
+
+
 class Savepoint:
     """What one agent did since its last finished record: kept, or taken back."""
 
     def __init__(self, states: dict[str, DictTableState]) -> None:
         self.undo: list[Undo] = []
         self.touched: Touched = {}
-        self.tables = {name: TableView(state, self.undo, self.touched) for name, state in states.items()}
+        self.late: Late = {}
+        self.tables = {name: self._view(state) for name, state in states.items()}
+
+    def _view(self, state: DictTableState) -> TableView:
+        if isinstance(state, WindowedTableState):
+            return WindowedTableView(state, self.undo, self.touched, self.late)
+        return TableView(state, self.undo, self.touched)
 
     def keep(self) -> None:
-        """Count changes in place as writes, and forget how to undo. Raises `AgentError`; nothing is kept then."""
+        """Count changes in place as writes, and forget how to undo. Raises `AgentError`; nothing is kept then.
+
+        What came too late stays in `late` for the caller.
+        """
         if self.touched:
             for state, key, value, encoded in [kept for item in self.touched.values() if (kept := _outcome(*item))]:
+                if value is not GONE and state.is_closed(key):
+                    self.late.setdefault(state.name, set()).add(key[0])
+                    state.put(key, GONE, None)
+                    continue
                 state.put(key, value, encoded)
                 if value is not GONE:
                     state.dirty[key] = None
@@ -144,6 +186,7 @@ class Savepoint:
             state.forget_absent(key)
         self.undo.clear()
         self.touched.clear()
+        self.late.clear()
 
 
 def _outcome(state: DictTableState, key: Any, how: int) -> tuple[DictTableState, Any, Any, bytes | None] | None:

@@ -26,8 +26,16 @@ class DirectRuntime:
 
     def __init__(self, env: Environment) -> None:
         self.tables: dict[str, TableAccess] = {}
-        self._broker = env.broker
+        self._broker, self._clock = env.broker, env.clock
         self._encoders = topic_encoders(env.plan, env.broker.max_record_bytes, lambda: int(env.clock.now() * 1000))
+
+    def now(self) -> float:
+        """Return the wall clock's time, in seconds since the epoch."""
+        return self._clock.now()
+
+    def in_hand(self) -> tuple[float | None, Any]:
+        """Return that no record is in hand."""
+        return None, None
 
     async def send(
         self,

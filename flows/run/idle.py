@@ -26,6 +26,7 @@ class Silence:
         """Records came."""
         self._since = None
         self._branch.source.watermark.idle = False
+        self._branch.expiries.wake(self._branch.source.tp)
 
     def observe(self, now: float) -> bool:
         """Learn that the input is at its end; tell whether that changes anything worth a commit."""
@@ -51,8 +52,11 @@ class Silence:
         if self._from == NO_TIME or self._since is None:
             return False
         reached = self._from + round((now - self._since) * 1_000_000)
-        if not any(t.would_close(reached) for t in self._branch.tables):
+        branch, tp = self._branch, self._branch.source.tp
+        tables = any(t.would_close(reached) for t in branch.tables)
+        if not branch.expiries.would_close(tp, reached) and not tables:
             return False
+        branch.expiries.move(tp, reached)
         self._branch.source.watermark.advanced = reached
         for table in self._branch.tables:
             table.floor = reached

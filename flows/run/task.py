@@ -108,6 +108,7 @@ class Task:
                 step.floor = mark.advanced
             self._silence[tp] = Silence(branch, env.idle_after)
             self._markers[tp] = IdleMarkers(branch, env.broker, tp, self.part.partitions, env.idle_after)
+        self.pipeline.begin()
         taken = self._taken = TakenRows(self.pipeline, state)
         taken.restore()
         if appender is not None:
@@ -244,6 +245,8 @@ class Task:
                 changed = silence.observe(now) or changed
             for tp, markers in self._markers.items():
                 changed = await markers.observe(now, reader.position(tp)) or changed
+            if changed:
+                await pipeline.close_windows()
             changed = self._holes_are_due(now) or changed
         due = bool(changed or len(pipeline.outbox) or pipeline.waiting or self._taken.stale)
         if due:

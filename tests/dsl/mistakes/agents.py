@@ -100,3 +100,31 @@ def table_key_that_is_a_dict() -> None:
 
 def default_that_is_a_value() -> None:
     app().table("late", default=0)  # type: ignore[arg-type]  # here
+
+
+def window_close_without_windows() -> None:
+    a = app()
+
+    def report(key: Any, value: Any) -> None:  # here
+        ...
+
+    a.table("late", on_window_close=report)
+    a.plan()
+
+
+def window_close_of_windows_that_stay() -> None:
+    app().table("late", on_window_close=print).tumbling("1m")  # here
+
+
+def window_close_that_is_a_name() -> None:
+    app().table("late", on_window_close="report")  # type: ignore[arg-type]  # here
+
+
+def windows_for_a_table_that_has_them() -> None:
+    table = app().table("late")
+    table.tumbling("1m")
+    table.hopping("1m", "30s")  # here
+
+
+def windows_by_a_field_without_a_name() -> None:
+    app().table("late").tumbling("1m").relative_to_field(5)  # here

@@ -1,0 +1,196 @@
+"""What an app declares with functions of the person: agents, timers, sources, and the tables that they write."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+import msgspec
+
+from dsl.agent import Agent, check_coroutine, tables_used
+from dsl.checks import check_one_of, checked_name
+from dsl.durations import Duration, microseconds
+from dsl.errors import DeclarationError
+from dsl.plan.nodes import AgentNode, Node, SourceNode, TableNode, TimerNode, on_close_id, router_rule
+from dsl.plan.types import value_name
+from dsl.routing import Router, sinks_of
+from dsl.steps import Steps
+from dsl.stream import Stream
+from dsl.table import AgentTable, DictTable, Table
+from dsl.topic import Topic
+from dsl.window import AnyWindow
+from dsl.windowed import WindowedTable, dictionary_schema, dictionary_window
+
+if TYPE_CHECKING:
+    from dsl.app import App
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+ON_ERROR = ("dead-letter", "skip", "stop")
+
+
+class AgentSteps(Steps):
+    """The part of an app that runs Python for each record."""
+
+    def table(
+        self,
+        name: str,
+        *,
+        key: Any = str,
+        value: Any = Any,
+        default: Callable[[], Any] | None = None,
+        on_window_close: Callable[[Any, Any], Any] | None = None,
+    ) -> DictTable:
+        """Declare a dictionary table that agents write; `default` makes the value of a missing key.
+
+        `.tumbling(size, expires=…)` or `.hopping(…)` after it give it windows. Then `on_window_close(key, value)`, a
+        function or a coroutine, is called once for each row that expires; `key` is `(key, (start, end))`, the bounds
+        in seconds. It may write tables and send to topics.
+        """
+        self._claim_table(name)
+        if default is not None and not callable(default):
+            raise DeclarationError(f"table {name!r}: default must be callable, such as int or list, not {default!r}.")
+        if on_window_close is not None and not callable(on_window_close):
+            raise DeclarationError(
+                f"table {name!r}: on_window_close is a function (key, value), not {on_window_close!r}."
+            )
+        node = TableNode(
+            id=name,
+            table=name,
+            key=value_name(key),
+            value=value_name(value),
+            schema=dictionary_schema(name, key, value),
+            on_close=getattr(on_window_close, "__qualname__", "") if on_window_close else "",
+        )
+        table = DictTable(self._app, name, key, value, default)
+        self._tables[name] = table
+        self._add(node, default, table)
+        if on_window_close is not None:
+            self._functions[on_close_id(name)] = on_window_close
+        return table
+
+    def _with_windows(self, table: DictTable, window: AnyWindow) -> WindowedTable:
+        node = self._nodes[table.name]
+        assert isinstance(node, TableNode)
+        fixed = dictionary_window(node, window)
+        found = WindowedTable(self._app, table.name, table.key_type, table.value_type, table.default, fixed)
+        schema = dictionary_schema(table.name, table.key_type, table.value_type, fixed)
+        self._add(msgspec.structs.replace(node, window=fixed, schema=schema), None, found)
+        self._tables[table.name] = found
+        return found
+
+    def agent(
+        self,
+        source: Stream,
+        *,
+        sink: Iterable[Topic | Router] = (),
+        concurrency: int = 1,
+        name: str | None = None,
+        on_error: str = "dead-letter",
+        retries: int = 3,
+        tables: Iterable[AgentTable] = (),
+    ) -> Callable[[Callable[..., Any]], Agent]:
+        """Declare a coroutine over a stream; what it yields goes to the topics in `sink`, some chosen by `router`.
+
+        A record that makes it raise is retried `retries` times, then handled by `on_error`. With
+        `concurrency` n, n copies share a task's records by key. Tables are found by name in the function;
+        `tables` adds what cannot be seen there.
+        """
+        if not isinstance(source, Stream):
+            raise DeclarationError(f"an agent reads a topic or a stream, not {source!r}: write @app.agent(topic).")
+        check_one_of("agent: on_error", on_error, ON_ERROR)
+        if concurrency < 1 or retries < 0:
+            raise DeclarationError(
+                f"agent: concurrency must be at least 1, retries at least 0 ({concurrency}, {retries})."
+            )
+        topics, routers = sinks_of(self._app, sink)
+        named = self._own_tables(tables)
+
+        def declare(function: Callable[..., Any]) -> Agent:
+            check_coroutine(function, "an agent", "async for record in stream: …")
+            step = self._new_step(checked_name("agent", name or function.__name__), numbered=False)
+            self._add(
+                AgentNode(
+                    id=step,
+                    input=source.step,
+                    function=getattr(function, "__qualname__", step),
+                    concurrency=concurrency,
+                    on_error=on_error,
+                    retries=retries,
+                    sinks=topics,
+                    routers=tuple(r.choice(self._app, "sink") for r in routers),
+                    tables=named,
+                ),
+                function,
+            )
+            self._functions.update({router_rule(step, i): r.function for i, r in enumerate(routers)})
+            return Agent(step, function)
+
+        return declare
+
+    def timer(self, interval: Duration, *, tables: Iterable[AgentTable] = ()) -> Callable[[Function], Function]:
+        """Call a coroutine every `interval`, inside the commit of each task that holds the tables it uses."""
+        every = microseconds(interval, "timer interval")
+        if every <= 0:
+            raise DeclarationError(f"a timer's interval must be positive, not {interval!r}.")
+
+        named = self._own_tables(tables)
+
+        def declare(function: Function) -> Function:
+            check_coroutine(function, "a timer", "…")
+            step = self._new_step(function.__name__, numbered=False)
+            node = TimerNode(id=step, function=function.__qualname__, interval=every, tables=named)
+            self._add(node, function)
+            return function
+
+        return declare
+
+    def source(self, topic: Topic, *, total: Callable[[], int] | int | None = None) -> Callable[[Function], Function]:
+        """Feed a topic from a function `f(position)`, exactly once over restarts.
+
+        It yields the records from `position` on (0 at first): the position is kept with what was written, so a
+        restart goes on where it was. The records must be the same each time. A worker of the group runs it.
+        `total` tells how many records there will be, for the progress bar.
+        """
+        target = self._own_topic(topic, "source")
+
+        def declare(function: Function) -> Function:
+            step = self._new_step(function.__name__, numbered=False)
+            self._add(SourceNode(id=step, function=function.__qualname__, topic=target), function)
+            if total is not None:
+                self._functions[f"{step}.total"] = total if callable(total) else lambda: total
+            return function
+
+        return declare
+
+    def _with_tables(self, node: Node) -> Node:
+        # Only now, since a function may name tables and helpers that the module declares below it.
+        if not isinstance(node, AgentNode | TimerNode | TableNode):
+            return node
+        function = self._functions.get(on_close_id(node.id) if isinstance(node, TableNode) else node.id)
+        if function is None:
+            return node
+        used = self._own_tables(tables_used(function))
+        return msgspec.structs.replace(node, tables=tuple(sorted({*node.tables, *used})))
+
+    def _own_tables(self, tables: Iterable[AgentTable]) -> tuple[str, ...]:
+        if isinstance(tables, AgentTable | Table):
+            raise DeclarationError(f"tables takes a list: tables=[{tables.name}].")
+        tables = tuple(tables)
+        for table in tables:
+            if not isinstance(table, AgentTable):
+                raise DeclarationError(f"tables takes tables made by app.table(...), not {table!r}.")
+            if table.app is not self:
+                raise DeclarationError(f"table {table.name!r} belongs to app {table.app.id!r}, not to {self.id!r}.")
+        return tuple(sorted({table.name for table in tables}))
+
+    def _own_topic(self, topic: Topic, role: str) -> str:
+        if not isinstance(topic, Topic):
+            raise DeclarationError(f"{role} takes a topic made by app.topic(...), not {topic!r}.")
+        if topic.app is not self:
+            raise DeclarationError(f"{role}: topic {topic.name!r} belongs to app {topic.app.id!r}, not to {self.id!r}.")
+        return topic.name
+
+    @property
+    def _app(self) -> App:
+        return cast("App", self)

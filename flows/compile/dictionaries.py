@@ -1,0 +1,66 @@
+"""Compiling the tables that agents write: their state in a task, their keys' bytes, and the end of their windows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from dsl.plan.nodes import TableNode
+from flows.compile.agents import build_closer
+from flows.operate.dict_table import DictTableState
+from flows.operate.expiring import Expiry
+from flows.operate.grouped_table import WindowedTableState
+from flows.state.keys import KeyCodec
+
+if TYPE_CHECKING:
+    from flows.compile.task import TaskCompiler
+
+
+class WindowedKeys:
+    """The keys of a dictionary table with windows: (start in microseconds, key)."""
+
+    def __init__(self, key_type: Any) -> None:
+        self._codec = KeyCodec((key_type,), windowed=True)
+
+    def encode(self, key: Any) -> bytes:
+        start, rest = key
+        return self._codec.encode(rest, start)
+
+    def decode(self, data: bytes) -> Any:
+        return self._codec.window(data), self._codec.decode(data)
+
+    def range_of(self, group: int) -> tuple[bytes, bytes]:
+        """Return the byte range of one window."""
+        return self._codec.window_range(group, group + 1)
+
+
+def build_dictionary(compiler: TaskCompiler, node: TableNode) -> DictTableState:
+    """Build a table's state in the task."""
+    declared, pipeline = compiler.plan.types[node.id], compiler.pipeline
+
+    def changed(keys: list[bytes], values: Sequence[bytes | None]) -> None:
+        pipeline.changed(node.table, keys, values)
+
+    parts: dict[str, Any] = {"rows": compiler.context.state, "changed": changed}
+    declaration = node.table, declared.key_type, declared.value_type, declared.default
+    if node.window is None:
+        return DictTableState(*declaration, codec=KeyCodec((declared.key_type,)), **parts)
+    return WindowedTableState(
+        *declaration,
+        codec=WindowedKeys(declared.key_type),
+        forgotten=lambda keys, gone: pipeline.forgotten(node.table, keys, gone),
+        **parts,
+    )
+
+
+def build_expiry(compiler: TaskCompiler, node: TableNode) -> None:
+    """Have a table's windows end, where they do."""
+    state, pipeline = compiler.pipeline.dict_tables[node.table], compiler.pipeline
+    if node.window is None or node.window.retention is None:
+        return
+    assert isinstance(state, WindowedTableState)
+    closer = build_closer(compiler, node) if node.on_close else None
+    if closer is not None:
+        pipeline.closers.append(closer)
+    ranges = KeyCodec((object,), windowed=True).window_range
+    pipeline.expiries.tables.append(Expiry(state, node.window, ranges, None if closer is None else closer.run))
