@@ -24,6 +24,7 @@ from dsl.errors import DeclarationError
 from dsl.expr import Expr, col, lit, when
 from dsl.record import Record
 from dsl.routing import Router, router
+from dsl.sets import SetTable
 from dsl.stream import Stream
 from dsl.table import DictTable, Table
 from dsl.topic import Topic
@@ -37,6 +38,7 @@ __all__ = [
     "Expr",
     "Record",
     "Router",
+    "SetTable",
     "Stream",
     "Table",
     "Topic",

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import msgspec
 
 from dsl.agent import Agent, check_coroutine, tables_used
-from dsl.checks import check_one_of, checked_name
+from dsl.checks import check_one_of, checked_name, element_type, key_type
 from dsl.durations import Duration, microseconds
 from dsl.errors import DeclarationError
 from dsl.plan.nodes import AgentNode, Node, SourceNode, TableNode, TimerNode, on_close_id, router_rule
-from dsl.plan.types import value_name
+from dsl.plan.types import Field, Schema, value_name
 from dsl.routing import Router, sinks_of
+from dsl.sets import SetTable
 from dsl.steps import Steps
 from dsl.stream import Stream
 from dsl.table import AgentTable, DictTable, Table
@@ -67,6 +68,23 @@ class AgentSteps(Steps):
         self._add(node, default, table)
         if on_window_close is not None:
             self._functions[on_close_id(name)] = on_window_close
+        return table
+
+    def set_table(self, name: str, *, key: Any = str, value: Any = str) -> SetTable:
+        """Declare a table with a set for each key; `value` is the type of the elements, one that can be a key."""
+        self._claim_table(name)
+        fields = Field("key", key_type(name, key)), Field("value", element_type(name, value))
+        node = TableNode(
+            id=name,
+            table=name,
+            key=value_name(key),
+            value=value_name(value),
+            sets=True,
+            schema=Schema(fields, name),
+        )
+        table = SetTable(self._app, name, key, value)
+        self._tables[name] = table
+        self._add(node, None, table)
         return table
 
     def _with_windows(self, table: DictTable, window: AnyWindow) -> WindowedTable:

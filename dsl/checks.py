@@ -101,8 +101,14 @@ def type_of_value(value: Any) -> DataType:
 
 
 def key_type(table: str, key: Any) -> DataType:
-    if key in (str, int, float, bool, bytes) or key is tuple or get_origin(key) is tuple:
-        return type_of_value(key)
-    raise DeclarationError(
-        f"table {table!r}: key={value_name(key)} cannot be a key: use str, int, float, bool, bytes or a tuple."
-    )
+    return _ordered_type(f"table {table!r}: key={value_name(key)} cannot be a key", key)
+
+
+def element_type(table: str, value: Any) -> DataType:
+    return _ordered_type(f"table {table!r}: value={value_name(value)} cannot be an element of a set", value)
+
+
+def _ordered_type(what: str, declared: Any) -> DataType:
+    if declared in (str, int, float, bool, bytes) or declared is tuple or get_origin(declared) is tuple:
+        return type_of_value(declared)
+    raise DeclarationError(f"{what}: use str, int, float, bool, bytes or a tuple.")

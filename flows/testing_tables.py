@@ -61,9 +61,11 @@ class TableReader:
     def get(self, key: Any, window: float | None = None) -> Any:
         """Return the row of a key (a tuple where there are several) and window start, None where there is none.
 
-        Without `window` the newest is returned. Of a dictionary table it is the value.
+        Without `window` the newest is returned. Of a dictionary table it is the value, of a set table the key's set.
         """
         keys = self._decoder.info.keys
+        if self._decoder.info.kind == "set":
+            return {row["value"] for row in self.rows() if row["key"] == key}
         found = [r for r in self.rows() if _key(r, keys) == key and (window is None or r.get("window_start") == window)]
         if not found:
             return None

@@ -50,7 +50,7 @@ class StoredAggregate(msgspec.Struct, frozen=True, kw_only=True):
 class Descriptor(msgspec.Struct, frozen=True, kw_only=True):
     """What the stored bytes of one table depend on.
 
-    `kind` is "aggregate" or "dictionary"; `keys` are names and kinds; `size` and `step` are the window's, in
+    `kind` is "aggregate", "dictionary" or "set"; `keys` are names and kinds; `size` and `step` are the window's, in
     microseconds, where they say all of its shape, else `cut` does; `placed` says what chose the partition of a row.
     """
 
@@ -93,7 +93,7 @@ def describe(plan: Plan, table: str) -> Descriptor:
     if isinstance(node, TableNode):
         return Descriptor(
             table=table,
-            kind="dictionary",
+            kind="set" if node.sets else "dictionary",
             keys=(("key", node.key),),
             **_cut(node.window),
             value=node.value,

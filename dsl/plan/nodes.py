@@ -123,6 +123,7 @@ class AggregateNode(msgspec.Struct, frozen=True, kw_only=True, tag="aggregate"):
 class TableNode(msgspec.Struct, frozen=True, kw_only=True, tag="table"):
     """A dictionary table, written by agents.
 
+    With `sets` a key has a set of values; each is a row.
     `on_close` names the function that is called with each row of a window that ends, `tables` are those it may touch.
     """
 
@@ -131,6 +132,7 @@ class TableNode(msgspec.Struct, frozen=True, kw_only=True, tag="table"):
     key: str
     value: str
     schema: Schema
+    sets: bool = False
     window: FixedWindow | None = None
     on_close: str = ""
     tables: tuple[str, ...] = ()

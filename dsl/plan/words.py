@@ -102,7 +102,7 @@ def _aggregate(node: AggregateNode) -> str:
 
 
 def _table(node: TableNode) -> str:
-    parts = [f"dictionary table {node.key} -> {node.value}"]
+    parts = [f"{'set' if node.sets else 'dictionary'} table {node.key} -> {node.value}"]
     if node.window is not None:
         kept = "" if node.window.retention is None else f", expires={show(node.window.retention)}"
         parts.append(f"{node.window.shape[:-1]}{kept})")

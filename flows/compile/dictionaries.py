@@ -9,8 +9,8 @@ from dsl.plan.nodes import TableNode
 from flows.compile.agents import build_closer
 from flows.operate.dict_table import DictTableState
 from flows.operate.expiring import Expiry
-from flows.operate.grouped_table import WindowedTableState
-from flows.state.keys import KeyCodec
+from flows.operate.grouped_table import SetTableState, WindowedTableState
+from flows.state.keys import KeyCodec, prefix_end
 
 if TYPE_CHECKING:
     from flows.compile.task import TaskCompiler
@@ -34,6 +34,19 @@ class WindowedKeys:
         return self._codec.window_range(group, group + 1)
 
 
+class SetKeys:
+    """The keys of a set table: (key, element)."""
+
+    def __init__(self, key_type: Any, element_type: Any) -> None:
+        self._codec = KeyCodec((key_type, element_type))
+        self.encode, self.decode = self._codec.encode, self._codec.decode
+
+    def range_of(self, group: Any) -> tuple[bytes, bytes | None]:
+        """Return the byte range of one key's elements."""
+        prefix = self._codec.prefix(group)
+        return prefix, prefix_end(prefix)
+
+
 def build_dictionary(compiler: TaskCompiler, node: TableNode) -> DictTableState:
     """Build a table's state in the task."""
     declared, pipeline = compiler.plan.types[node.id], compiler.pipeline
@@ -42,6 +55,9 @@ def build_dictionary(compiler: TaskCompiler, node: TableNode) -> DictTableState:
         pipeline.changed(node.table, keys, values)
 
     parts: dict[str, Any] = {"rows": compiler.context.state, "changed": changed}
+    if node.sets:
+        codec = SetKeys(declared.key_type, declared.value_type)
+        return SetTableState(node.table, declared.key_type, declared.value_type, codec=codec, **parts)
     declaration = node.table, declared.key_type, declared.value_type, declared.default
     if node.window is None:
         return DictTableState(*declaration, codec=KeyCodec((declared.key_type,)), **parts)

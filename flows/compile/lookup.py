@@ -19,6 +19,7 @@ from dsl.plan.graph import Plan
 from dsl.plan.nodes import AggregateNode, Node, ProjectNode, RepartitionNode, TableNode, TopicNode, inputs_of
 from dsl.plan.types import Kind
 from dsl.table import AgentTable
+from flows.compile.tables import keys_of
 from flows.compile.task import PYTHON_TYPES
 from flows.decode.message_keys import encode_message_key
 from flows.errors import UsageError
@@ -35,7 +36,7 @@ class KeyLookup:
     def __init__(self, plan: Plan, table: str) -> None:
         node = plan.table_nodes()[table]
         self._table = table
-        self._names = node.keys if isinstance(node, AggregateNode) else ("key",)
+        self._names = keys_of(node)
         self._types = _types(plan, node)
         self._codec = KeyCodec(self._types)
         self._source = _source(plan, node)
@@ -79,7 +80,9 @@ def _types(plan: Plan, node: AggregateNode | TableNode) -> tuple[Any, ...]:
         kinds = {field.name: field.type.kind for field in node.schema}
         return tuple(PYTHON_TYPES.get(kinds[name], _WRITTEN.get(kinds[name], object)) for name in node.keys)
     declared = plan.types.get(node.id)
-    return (declared.key_type if isinstance(declared, AgentTable) else object,)
+    if not isinstance(declared, AgentTable):
+        return (object,) * len(keys_of(node))
+    return (declared.key_type, declared.value_type) if node.sets else (declared.key_type,)
 
 
 def _source(plan: Plan, node: AggregateNode | TableNode) -> TopicNode | RepartitionNode | None:

@@ -44,6 +44,7 @@ class TableDecoder:
         self._schema = node.schema
         self._bounds: Bounds | None = None
         self._waits = self._ends_in_state = False
+        self._value: Callable[[bytes], Any] | None = None
         self._results: Callable[[Sequence[bytes]], pl.DataFrame] | None = None
         if isinstance(node, AggregateNode):
             self._waits = node.window is not None and node.window.emit == "close"
@@ -56,10 +57,10 @@ class TableDecoder:
         else:
             declared = plan.types.get(node.id)
             key, value = (declared.key_type, declared.value_type) if isinstance(declared, AgentTable) else (object, Any)
-            self._codec = KeyCodec((key,), numbers_of(node.window))
+            self._codec = KeyCodec((key, value) if node.sets else (key,), numbers_of(node.window))
             self._start = start_place(node.window)
             self._bounds = None if node.window is None else bounds_of(node.window, self._codec)
-            self._value = msgspec.msgpack.Decoder(value).decode
+            self._value = None if node.sets else msgspec.msgpack.Decoder(value).decode
 
     def key(self, key: bytes) -> Row:
         """Return the key columns of a row, and its window's bounds in seconds."""
@@ -92,9 +93,9 @@ class TableDecoder:
             return []
         columns = self._keys([k for k, _ in entries])
         states = [v for _, v in entries]
-        if self._results is None:
+        if self._value is not None:
             columns["value"] = [self._value(v) for v in states]
-        else:
+        elif self._results is not None:
             results = self._results(states)
             columns.update((name, results[name].to_list()) for name in self._names)
             if self._ends_in_state:
@@ -108,9 +109,9 @@ class TableDecoder:
         keys = self._keys([k for k, _ in entries])
         states = [v for _, v in entries]
         series = [column(name, values, self._kind(name)) for name, values in keys.items()]
-        if self._results is None:
+        if self._value is not None:
             series.append(column("value", [self._value(v) for v in states], self._kind("value")))
-        else:
+        elif self._results is not None:
             results = self._results(states)
             series.extend(self._plain(results[name]) for name in self._names)
             if self._ends_in_state:
@@ -142,6 +143,13 @@ def table_decoders(plan: Plan) -> dict[str, TableDecoder]:
     return {table: TableDecoder(plan, table) for table in plan.table_nodes()}
 
 
+def keys_of(node: AggregateNode | TableNode) -> tuple[str, ...]:
+    """Return the names of a table's key columns."""
+    if isinstance(node, AggregateNode):
+        return node.keys
+    return ("key", "value") if node.sets else ("key",)
+
+
 def _window(node: AggregateNode | TableNode) -> str | None:
     if node.window is None:
         return None
@@ -149,13 +157,12 @@ def _window(node: AggregateNode | TableNode) -> str | None:
 
 
 def _info(plan: Plan, node: AggregateNode | TableNode) -> TableInfo:
-    declared = isinstance(node, AggregateNode)
     part = next((p for p in plan.subtopologies if node.id in p.steps), None)
     return TableInfo(
         name=node.table,
-        kind="declared" if declared else "dictionary",
+        kind="declared" if isinstance(node, AggregateNode) else "set" if node.sets else "dictionary",
         columns=tuple((f.name, str(f.type)) for f in node.schema),
-        keys=node.keys if isinstance(node, AggregateNode) else ("key",),
+        keys=keys_of(node),
         window=_window(node),
         partitions=() if part is None else tuple(range(part.partitions)),
     )

@@ -57,6 +57,32 @@ class CommittedRows(Protocol):
     def stage(self, table: str, keys: list[bytes], values: Sequence[bytes | None]) -> None: ...
 
 
+class KeyCheck:
+    """Check that keys are of the type that a table declares."""
+
+    def __init__(self, table: str, declared: Any, what: str = "key") -> None:
+        self._table, self._declared, self._what = table, declared, what
+        self._class = declared if isinstance(declared, type) else tuple
+
+    def __call__(self, key: Any) -> Any:
+        """Return a key as one of the declared type; raises `AgentError`.
+
+        What equals such a key is taken for it, since the cache does too: 1.0 or True where keys are int.
+        """
+        declared = self._class
+        if isinstance(key, declared) and key == key:
+            return key
+        is_number = isinstance(key, int | float) and math.isfinite(key)
+        if declared in (int, float, bool) and is_number and declared(key) == key:
+            return declared(key)
+        name = getattr(self._declared, "__name__", str(self._declared))
+        what = self._what if self._what == "key" else "value"
+        raise AgentError(
+            f"table {self._table!r}: {self._what} {key!r} is {type(key).__name__}, declared {what}={name}",
+            fix="use the declared type, or change the declaration",
+        )
+
+
 class DictTableState:
     """One dictionary table in one task, shared by the agents there."""
 
@@ -72,8 +98,8 @@ class DictTableState:
         changed: Callable[[list[bytes], Sequence[bytes | None]], None],
     ) -> None:
         self.name, self.default = name, default
-        self._key_class = key_type if isinstance(key_type, type) else tuple
-        self._key_type, self._value_type = key_type, value_type
+        self._checked = KeyCheck(name, key_type)
+        self._value_type = value_type
         self._codec, self._rows, self._changed = codec, rows, changed
         self._exact = _PLAIN if value_type is Any else _PLAIN.intersection(get_args(value_type) or (value_type,))
         self.counts = int in self._exact
@@ -108,28 +134,14 @@ class DictTableState:
         """Encode a key, checking its type; raises `AgentError`."""
         found = self.bytes_of.get(key)
         if found is None:
-            encoded = self._codec.encode(self._checked(key))
+            encoded = self._codec.encode(self._proper(key))
             if len(encoded) > MAX_KEY:
                 raise AgentError(f"table {self.name!r}: a key of {len(encoded)} bytes, more than {MAX_KEY}")
             found = self.bytes_of[key] = encoded
         return found
 
-    def _checked(self, key: Any) -> Any:
-        return key if key.__class__ is self._key_class and key == key else self._proper_key(key)
-
-    def _proper_key(self, key: Any) -> Any:
-        """Accept what equals a key of the declared type, since the cache does too: 1.0 or True where keys are int."""
-        declared = self._key_class
-        if isinstance(key, declared) and key == key:
-            return key
-        is_number = isinstance(key, int | float) and math.isfinite(key)
-        if declared in (int, float, bool) and is_number and declared(key) == key:
-            return declared(key)
-        name = getattr(self._key_type, "__name__", str(self._key_type))
-        raise AgentError(
-            f"table {self.name!r}: key {key!r} is {type(key).__name__}, declared key={name}",
-            fix="use the declared type, or change the declaration",
-        )
+    def _proper(self, key: Any) -> Any:
+        return self._checked(key)
 
     def encode(self, value: Any) -> bytes:
         """Return a value's bytes; raises `AgentError` for one that has none, or too many."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
 from flows.errors import AgentError
-from flows.operate.dict_table import CommittedRows, DictTableState, KeyBytes
+from flows.operate.dict_table import CommittedRows, DictTableState, KeyBytes, KeyCheck
 
 
 class GroupedKeyBytes(KeyBytes, Protocol):
@@ -50,6 +50,17 @@ class GroupedTableState(DictTableState):
         return self._merged(rows, (*self.dirty.groups.get(group, ()), *(key for key in touched if key[0] == group)))
 
 
+class SetTableState(GroupedTableState):
+    """A set table: its keys are (key, element), its values say nothing."""
+
+    def __init__(self, name: str, key_type: Any, element_type: Any, **parts: Any) -> None:
+        super().__init__(name, key_type, bool, None, **parts)
+        self._checked_element = KeyCheck(name, element_type, "element")
+
+    def _proper(self, key: Any) -> Any:
+        return self._checked(key[0]), self._checked_element(key[1])
+
+
 class WindowedTableState(GroupedTableState):
     """A dictionary table with windows: its keys are (start of the window in microseconds, key).
 
@@ -63,13 +74,13 @@ class WindowedTableState(GroupedTableState):
         self._forgotten = forgotten
         self.open_from = -(1 << 62)
 
-    def _checked(self, key: Any) -> Any:
+    def _proper(self, key: Any) -> Any:
         if not isinstance(key, tuple) or len(key) != 2 or not isinstance(key[0], int):
             raise AgentError(
                 f"table {self.name!r} has windows, and key {key!r} names none",
                 fix="use what .tumbling(…) or .hopping(…) returned",
             )
-        return key[0], super()._checked(key[1])
+        return key[0], self._checked(key[1])
 
     def is_closed(self, key: Any) -> bool:
         return bool(key[0] < self.open_from)

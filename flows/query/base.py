@@ -21,7 +21,7 @@ SIGNATURE = "Flows-Worker"
 
 
 class TableInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known of a table: `kind` is "declared" or "dictionary", `columns` are names and types in order."""
+    """What is known of a table: `kind` is "declared", "dictionary" or "set", `columns` are names and types in order."""
 
     name: str
     kind: str

@@ -128,3 +128,7 @@ def windows_for_a_table_that_has_them() -> None:
 
 def windows_by_a_field_without_a_name() -> None:
     app().table("late").tumbling("1m").relative_to_field(5)  # here
+
+
+def set_of_lists() -> None:
+    app().set_table("seen", value=list)  # here

@@ -1,4 +1,4 @@
-"""Dictionary tables with windows; the end of one table's windows writes another table."""
+"""Dictionary tables with windows, and a table of sets; the end of one table's windows writes another table."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ def add_up(key: Any, value: int) -> None:
 
 minutes = app.table("minutes", value=int, default=int, on_window_close=add_up).tumbling("1m", expires="1h")
 trend = app.table("trend", value=float, default=float).hopping("10s", "5s")
+pages = app.set_table("pages", key=int)
 totals = app.table("totals", value=int, default=int)
 
 
@@ -30,4 +31,5 @@ totals = app.table("totals", value=int, default=int)
 async def count(stream: flows.Stream) -> None:
     async for view in stream:
         minutes[view.page] += 1
+        pages[len(view.page)].add(view.page)
         trend[view.page] = minutes[view.page].current() / 60

@@ -65,7 +65,7 @@ export class Sidebar {
 }
 
 function link(table) {
-  const kind = table.window ?? (table.kind === "dictionary" ? "dictionary" : "no windows");
+  const kind = table.window ?? (table.kind === "declared" ? "no windows" : table.kind);
   return el(
     "a",
     { class: "tablelink", href: address("tables", [table.name]), "data-name": table.name },
