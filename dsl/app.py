@@ -13,10 +13,9 @@ from dsl.durations import Duration, microseconds
 from dsl.errors import DeclarationError
 from dsl.grouped import Aggregated
 from dsl.plan.graph import Plan, late_topic_name
-from dsl.plan.nodes import TopicNode, partition_rule
+from dsl.plan.nodes import RepartitionNode, TopicNode, inputs_of, partition_rule
 from dsl.plan.types import schema_of
 from dsl.plan.validate import validate
-from dsl.table import Table
 from dsl.topic import Topic, is_record, value_name
 
 _CODECS = ("json", "msgpack", "raw")
@@ -113,22 +112,14 @@ class App(AgentSteps):
 
     def _partitions_before(self, step: str) -> int:
         node = self._nodes[step]
-        while not isinstance(node, TopicNode):
-            node = self._nodes[getattr(node, "input")]  # noqa: B009  (not every node has one; streams' do)
+        while not isinstance(node, TopicNode | RepartitionNode):
+            node = self._nodes[inputs_of(node)[0]]
         return node.partitions
 
-    def _late_topic(self, table: Table) -> Topic:
-        name = late_topic_name(self.id, table.name)
-        if name not in self._topics:
-            partitions = self._partitions_of_table(table.name)
-            node = TopicNode(id=name, name=name, value="dict", partitions=partitions, internal=True)
+    def _late_topic(self, name: str) -> Topic:
+        topic = late_topic_name(self.id, name)
+        if topic not in self._topics:
+            partitions = self._partitions_before(name)
+            node = TopicNode(id=topic, name=topic, value="dict", partitions=partitions, internal=True)
             return self._add_topic(node, dict)
-        return self._topics[name]
-
-    def _partitions_of_table(self, table: str) -> int:
-        node = self._nodes[table]
-        while not isinstance(node, TopicNode):
-            if hasattr(node, "partitions"):
-                return int(node.partitions)
-            node = self._nodes[getattr(node, "input")]  # noqa: B009
-        return node.partitions
+        return self._topics[topic]

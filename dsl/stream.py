@@ -11,6 +11,7 @@ from dsl.checks import checked_partitions, function_name
 from dsl.errors import DeclarationError
 from dsl.expr import Expr, to_node
 from dsl.grouped import Grouped, Windowed
+from dsl.join import Joins
 from dsl.plan.exprs import Column
 from dsl.plan.functions import type_of, unknown_column
 from dsl.plan.nodes import FilterNode, MapNode, ProjectNode
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from dsl.topic import Topic
 
 
-class Stream:
+class Stream(Joins):
     """Records on their way. `schema` is None where values are no Record: such a stream only feeds agents and topics.
 
     `key` is the column that the records' partition was chosen by, where that is known.

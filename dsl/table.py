@@ -45,7 +45,7 @@ class Table:
     @property
     def late(self) -> Topic:
         """The topic of records that came too late for one or all of their windows, with why in the headers."""
-        return self.app._late_topic(self)
+        return self.app._late_topic(self.name)
 
 
 class AgentTable:

@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from dsl.durations import Duration, microseconds
+from dsl.joined import Joined
 from dsl.stream import Stream
 from dsl.table import AgentTable, Table
 from dsl.topic import Topic
@@ -160,9 +161,9 @@ class Driver:
         name = source if isinstance(source, str) else self._taps.get(source.step, source.step)
         return self._reader(name).take()
 
-    def late(self, table: Table | AgentTable | str) -> list[LateRecord]:
-        """Return all records that were late for the table, with the windows that were closed for them."""
-        name = table if isinstance(table, str) else table.name
+    def late(self, table: Table | AgentTable | Joined | str) -> list[LateRecord]:
+        """Return all records that were late for a table or a join, with the windows that were closed for them."""
+        name = table if isinstance(table, str) else table.step if isinstance(table, Joined) else table.name
         return [LateRecord.of(r) for r in self._reader(late_topic(self._plan.app, name)).all()]
 
     def dead_letters(self) -> list[DeadLetter]:

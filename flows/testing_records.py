@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from dsl.plan.graph import Plan
-from dsl.plan.nodes import FilterNode, MapNode, ProjectNode, SinkNode, TopicNode
+from dsl.plan.nodes import FilterNode, JoinNode, MapNode, ProjectNode, SinkNode, TopicNode, inputs_of
 from dsl.plan.types import Kind
 from flows.brokers.base import Headers, Records, TopicPartition
 from flows.brokers.memory import MemoryBroker
@@ -169,7 +169,7 @@ def with_taps(plan: Plan) -> tuple[Plan, dict[str, str]]:
     """Add to each derived stream a topic that the driver reads; return the plan and the topics by step."""
     taps: dict[str, str] = {}
     nodes = list(plan.nodes.values())
-    for node in plan.of_type(FilterNode, ProjectNode, MapNode):
+    for node in plan.of_type(FilterNode, ProjectNode, MapNode, JoinNode):
         name = f"{plan.app}-tap-{node.id}"
         taps[node.id] = name
         partitions = plan_partitions(plan, node.id)
@@ -185,7 +185,7 @@ def plan_partitions(plan: Plan, step: str) -> int:
     """Return the partitions of the topic that a step's records come from."""
     node: Any = plan.nodes[step]
     while not hasattr(node, "partitions"):
-        node = plan.nodes[node.input]
+        node = plan.nodes[inputs_of(node)[0]]
     return int(node.partitions)
 
 
@@ -193,4 +193,4 @@ def _row_type(plan: Plan, step: str) -> Any:
     node: Any = plan.nodes[step]
     while isinstance(node, FilterNode):
         node = plan.nodes[node.input]
-    return Any if isinstance(node, ProjectNode) else plan.types.get(node.id, Any)
+    return Any if isinstance(node, ProjectNode | JoinNode) else plan.types.get(node.id, Any)

@@ -11,7 +11,7 @@ import msgspec
 
 from dsl.plan.graph import Plan, SubTopology
 from dsl.plan.mermaid import explain_mermaid as explain_mermaid
-from dsl.plan.nodes import AggregateNode, Node, RepartitionNode, TopicNode, inputs_of
+from dsl.plan.nodes import AggregateNode, JoinNode, Node, RepartitionNode, TopicNode, inputs_of
 from dsl.plan.wire import plan_from_json as plan_from_json
 from dsl.plan.wire import plan_to_builtins
 from dsl.plan.words import call_words, partitions, path_of, words
@@ -52,10 +52,12 @@ def _sub_lines(plan: Plan, sub: SubTopology) -> Iterator[str]:
                 yield f"{'':15}late records to {late.name}"
         else:
             yield _step_line(plan, step, node)
+            if isinstance(node, JoinNode) and (late := plan.late_topic(node.id)) is not None:
+                yield f"{'':15}late records to {late.name}"
 
 
 def _step_line(plan: Plan, step: str, node: Node) -> str:
-    source = "".join(f" <- {i}" for i in inputs_of(node))
+    source = "".join(f" {arrow} {i}" for arrow, i in zip(("<-", "and"), inputs_of(node), strict=False))
     return _line(path_of(plan, node) or "keeps", step + source, words(node))
 
 

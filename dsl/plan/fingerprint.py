@@ -15,7 +15,7 @@ import msgspec
 
 from dsl.plan.exprs import render
 from dsl.plan.graph import Plan
-from dsl.plan.nodes import AggregateCall, AggregateNode, RepartitionNode, TableNode, TopicNode, inputs_of
+from dsl.plan.nodes import AggregateCall, AggregateNode, JoinNode, RepartitionNode, TableNode, TopicNode, inputs_of
 from dsl.plan.wire import node_to_builtins
 from dsl.window import AnyWindow, FixedWindow
 
@@ -50,7 +50,7 @@ class StoredAggregate(msgspec.Struct, frozen=True, kw_only=True):
 class Descriptor(msgspec.Struct, frozen=True, kw_only=True):
     """What the stored bytes of one table depend on.
 
-    `kind` is "aggregate", "dictionary" or "set"; `keys` are names and kinds; `size` and `step` are the window's, in
+    `kind` is "aggregate", "dictionary", "set" or "join"; `keys` are names and kinds; `size` and `step` the window's, in
     microseconds, where they say all of its shape, else `cut` does; `placed` says what chose the partition of a row.
     """
 
@@ -87,8 +87,8 @@ class Descriptor(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def describe(plan: Plan, table: str) -> Descriptor:
-    """Describe a table of a plan. Raises `KeyError` for an unknown name."""
-    node = plan.table_nodes()[table]
+    """Describe a table of a plan, or what a join keeps. Raises `KeyError` for an unknown name."""
+    node = plan.stored_nodes()[table]
     held = next((s.partitions for s in plan.subtopologies if node.id in s.steps), 0)
     if isinstance(node, TableNode):
         return Descriptor(
@@ -98,6 +98,16 @@ def describe(plan: Plan, table: str) -> Descriptor:
             **_cut(node.window),
             value=node.value,
             partitions=held,
+        )
+    if isinstance(node, JoinNode):
+        return Descriptor(
+            table=table,
+            kind="join",
+            keys=tuple((k, t.kind.value) for k, t in zip(node.left_keys, node.key_types, strict=True)),
+            cut=node.window,
+            value=" / ".join(_columns(plan.nodes[side]) for side in inputs_of(node)),
+            partitions=held,
+            placed=_placed(plan, node),
         )
     return Descriptor(
         table=table,
@@ -153,8 +163,12 @@ def _cut(window: AnyWindow | None) -> dict[str, Any]:
     return {} if window is None else {"cut": window.shape}
 
 
-def _placed(plan: Plan, node: AggregateNode) -> str:
-    above = plan.nodes[node.input]
+def _columns(node: Any) -> str:
+    return ", ".join(f"{f.name}: {f.type.kind.value}" for f in node.schema)
+
+
+def _placed(plan: Plan, node: AggregateNode | JoinNode) -> str:
+    above = plan.nodes[inputs_of(node)[0]]
     while not isinstance(above, RepartitionNode | TopicNode):
         above = plan.nodes[inputs_of(above)[0]]
     if isinstance(above, RepartitionNode):

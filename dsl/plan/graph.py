@@ -11,6 +11,7 @@ import msgspec
 from dsl.errors import DeclarationError
 from dsl.plan.nodes import (
     AggregateNode,
+    JoinNode,
     Node,
     RepartitionNode,
     SourceNode,
@@ -74,12 +75,16 @@ class Plan:
         return next((t for t in self.of_type(TopicNode) if t.name == name), None)
 
     def late_topic(self, table: str) -> TopicNode | None:
-        """Find the topic of a table's late records, where the app has asked for it."""
+        """Find the topic of a table's or a join's late records, where the app has asked for it."""
         return self.topic(late_topic_name(self.app, table))
 
     def table_nodes(self) -> dict[str, AggregateNode | TableNode]:
         """Return all tables by name."""
         return {n.table: n for n in self.of_type(AggregateNode, TableNode)}
+
+    def stored_nodes(self) -> dict[str, AggregateNode | TableNode | JoinNode]:
+        """Return all that keeps rows in a task's store, by name: tables, and joins."""
+        return {**self.table_nodes(), **{n.id: n for n in self.of_type(JoinNode)}}
 
     @cached_property
     def subtopologies(self) -> tuple[SubTopology, ...]:
@@ -146,8 +151,8 @@ class Plan:
                 f"topics that share tasks{' through table ' + ', '.join(shared) if shared else ''} "
                 f"must have the same number of partitions: {counts}."
             )
-        tables = [n.table for s in steps if isinstance(n := self.nodes.get(s), AggregateNode | TableNode)]
-        name = min(tables) if all(t not in self._topic_names for t in topics) else next(iter(topics))
+        kept = [name for name, node in self.stored_nodes().items() if node.id in steps]
+        name = min(kept) if all(t not in self._topic_names for t in topics) else next(iter(topics))
         return SubTopology(name, next(iter(topics.values())), tuple(topics), tuple(steps))
 
     @cached_property

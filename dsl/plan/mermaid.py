@@ -8,6 +8,7 @@ from dsl.plan.graph import Plan, writing_half
 from dsl.plan.nodes import (
     AgentNode,
     AggregateNode,
+    JoinNode,
     Node,
     RepartitionNode,
     TableNode,
@@ -52,7 +53,7 @@ def _arrows(plan: Plan) -> Iterator[str]:
         if isinstance(node, RepartitionNode):
             yield f"  {names[here]} --> {names[node.id]}"
         yield from (f"  {names[here]} --> {names[topics[t]]}" for t in written_by(node))
-        if isinstance(node, AggregateNode) and (late := plan.late_topic(node.table)) is not None:
+        if isinstance(node, AggregateNode | JoinNode) and (late := plan.late_topic(node.id)) is not None:
             yield f"  {names[here]} -- late --> {names[late.id]}"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from dsl.durations import show
 from dsl.plan.exprs import ExprNode, Literal
 from dsl.plan.types import DataType, Schema
 from dsl.window import AnyWindow, FixedWindow
@@ -208,6 +209,37 @@ class SourceNode(msgspec.Struct, frozen=True, kw_only=True, tag="source"):
     topic: str
 
 
+class JoinNode(msgspec.Struct, frozen=True, kw_only=True, tag="join"):
+    """Join two streams in a window of time: a right record matches a left one from `before` before it to `after` after.
+
+    `how` is "inner", "left" or "outer". `right_columns` are the right side's columns with their names in the result,
+    which has those of the left side as they are. The keys of a row lie in `left_keys`. Times are microseconds.
+    """
+
+    id: str
+    left: str
+    right: str
+    left_keys: tuple[str, ...]
+    right_keys: tuple[str, ...]
+    key_types: tuple[DataType, ...]
+    how: str
+    before: int
+    after: int
+    grace: int = 0
+    right_columns: tuple[tuple[str, str], ...]
+    schema: Schema
+
+    @property
+    def window(self) -> str:
+        """The window in words, such as `within 5m` or `5m before, 0s after`."""
+        same = self.before == self.after
+        return f"within {show(self.after)}" if same else f"{show(self.before)} before to {show(self.after)} after"
+
+    def keeps(self, side: int) -> bool:
+        """Tell whether records of a side (0: left, 1: right) that match nothing are in the result."""
+        return self.how == "outer" or (self.how == "left" and side == 0)
+
+
 Node = (
     TopicNode
     | FilterNode
@@ -221,11 +253,14 @@ Node = (
     | SinkNode
     | RouteNode
     | SourceNode
+    | JoinNode
 )
 
 
 def inputs_of(node: Node) -> tuple[str, ...]:
     """Return the ids of the steps that a step reads from."""
+    if isinstance(node, JoinNode):
+        return (node.left, node.right)
     return () if isinstance(node, TopicNode | TableNode | TimerNode | SourceNode) else (node.input,)
 
 

@@ -13,6 +13,7 @@ from dsl.plan.nodes import (
     AggregateCall,
     AggregateNode,
     FilterNode,
+    JoinNode,
     MapNode,
     Node,
     ProjectNode,
@@ -26,7 +27,7 @@ from dsl.plan.nodes import (
 )
 
 _COLUMNAR = (FilterNode, ProjectNode, RepartitionNode, AggregateNode)
-_ROW = (MapNode, AgentNode, TimerNode, SourceNode)
+_ROW = (MapNode, JoinNode, AgentNode, TimerNode, SourceNode)
 
 
 def path_of(plan: Plan, node: Node) -> str:
@@ -101,6 +102,14 @@ def _aggregate(node: AggregateNode) -> str:
     return f"table by {', '.join(node.keys)}{window}: {'; '.join(map(call_words, node.aggregates))}"
 
 
+def _join(node: JoinNode) -> str:
+    pairs = zip(node.left_keys, node.right_keys, strict=True)
+    keys = ", ".join(left if left == right else f"{left} = {right}" for left, right in pairs)
+    grace = f", grace={show(node.grace)}" if node.grace else ""
+    renamed = ", ".join(f"{name} as {new}" for name, new in node.right_columns if name != new)
+    return f"{node.how} join by {keys} {node.window}{grace}" + (f", right {renamed}" if renamed else "")
+
+
 def _table(node: TableNode) -> str:
     parts = [f"{'set' if node.sets else 'dictionary'} table {node.key} -> {node.value}"]
     if node.window is not None:
@@ -169,4 +178,5 @@ _WORDS: dict[type, Callable[[Any], str]] = {
     SinkNode: _sink,
     RouteNode: _route,
     SourceNode: _source,
+    JoinNode: _join,
 }

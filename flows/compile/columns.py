@@ -8,6 +8,7 @@ from dsl.plan.nodes import (
     AgentNode,
     AggregateNode,
     FilterNode,
+    JoinNode,
     MapNode,
     Node,
     ProjectNode,
@@ -15,6 +16,7 @@ from dsl.plan.nodes import (
     RouteNode,
     SinkNode,
     TopicNode,
+    inputs_of,
 )
 from dsl.plan.types import Schema
 
@@ -33,6 +35,9 @@ def _read_by(plan: Plan, node: Node) -> set[str]:
         return computed | passed
     if isinstance(node, RepartitionNode):
         return set(node.schema.names)
+    if isinstance(node, JoinNode):
+        # All of both sides is kept, so that a step that is added later finds what was stored before.
+        return {name for side in inputs_of(node) for name in schema_of_step(plan, side).names}
     if isinstance(node, AggregateNode):
         arguments = (c for call in node.aggregates for expr in call.arguments for c in columns_of(expr))
         has_fold = any(call.step for call in node.aggregates)

@@ -20,7 +20,7 @@ from dsl.plan.nodes import AggregateNode, Node, ProjectNode, RepartitionNode, Ta
 from dsl.plan.types import Kind
 from dsl.table import AgentTable
 from flows.compile.tables import keys_of
-from flows.compile.task import PYTHON_TYPES
+from flows.compile.values import PYTHON_TYPES
 from flows.decode.message_keys import encode_message_key
 from flows.errors import UsageError
 from flows.route.partitioner import Partitioner

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dsl.plan.graph import Plan, SubTopology
-from dsl.plan.nodes import AgentNode, AggregateNode, RepartitionNode, TableNode, TopicNode
+from dsl.plan.nodes import AgentNode, AggregateNode, JoinNode, RepartitionNode, TableNode, TopicNode
 from dsl.window import CountWindow, SessionWindow, SlidingWindow
 from flows.brokers.base import TopicSpec
 
@@ -14,6 +14,9 @@ TAKEN = ".taken"
 INDEX, POINTS, ENDS = ".index", ".points", ".ends"
 """Suffixes of store tables beside a table: of each key, which windows are open; of each event time, the aggregates; of
 complete windows, when they ended."""
+
+LEFT, RIGHT = ".left", ".right"
+"""Suffixes of the store tables that keep the records of a join's sides; `ENDS` has them in the order of their ends."""
 
 _HIDDEN: dict[type, tuple[str, ...]] = {
     SessionWindow: (INDEX,),
@@ -38,7 +41,7 @@ def late_topic(app: str, table: str) -> str:
 
 
 def store_tables(plan: Plan, part: SubTopology) -> dict[str, str]:
-    """Return the tables of a sub-topology's stores, each with the plan's table or agent that it belongs to."""
+    """Return the tables of a sub-topology's stores, each with the plan's table, join or agent that it belongs to."""
     found: dict[str, str] = {}
     for step in part.steps:
         node = plan.nodes.get(step)
@@ -46,6 +49,8 @@ def store_tables(plan: Plan, part: SubTopology) -> dict[str, str]:
             found[node.table] = node.table
             if isinstance(node, AggregateNode):
                 found.update((node.table + suffix, node.table) for suffix in _HIDDEN.get(type(node.window), ()))
+        elif isinstance(node, JoinNode):
+            found.update((node.id + suffix, node.id) for suffix in (LEFT, RIGHT, ENDS))
         elif isinstance(node, AgentNode):
             found[node.id + TAKEN] = node.id
     return found
@@ -74,8 +79,8 @@ def topic_specs(plan: Plan) -> list[TopicSpec]:
             name = changelog(plan.app, table)
             specs.append(TopicSpec(name=name, partitions=part.partitions, cleanup="compact", internal=True))
         for node in (plan.nodes[s] for s in part.steps if s in plan.nodes):
-            if isinstance(node, AggregateNode | TableNode) and node.window is not None:
-                name = late_topic(plan.app, node.table)
+            if isinstance(node, JoinNode) or (isinstance(node, AggregateNode | TableNode) and node.window is not None):
+                name = late_topic(plan.app, node.id)
                 if name not in declared:
                     specs.append(TopicSpec(name=name, partitions=part.partitions, internal=True))
     return specs

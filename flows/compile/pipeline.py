@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from bisect import bisect_left
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Protocol
 
 import msgspec
+import numpy as np
+import polars as pl
 
 from dsl.plan.nodes import TimerNode
 from flows.brokers.base import Outgoing, Records, TopicPartition
@@ -15,20 +17,64 @@ from flows.emit.outbox import Outbox
 from flows.metrics import TaskMetrics
 from flows.operate.agent import AgentRunner
 from flows.operate.agent_input import Event
-from flows.operate.base import NO_TIME, Batch, FrameStep
+from flows.operate.base import NO_TIME, Batch, FrameStep, Times
 from flows.operate.dict_table import DictTableState
 from flows.operate.expiring import Expiries
+from flows.operate.joins.origins import JoinedTime, Origin, held_back
 from flows.operate.tables import TableStep
 from flows.route.repartition import RepartitionWriter
 from flows.source.base import Source
+
+
+class Joining(Protocol):
+    """A step with several inputs: what comes is queued, and looked at once the whole input batch is there."""
+
+    time: JoinedTime
+
+    def take(self, side: int, frame: pl.DataFrame, batch: Batch) -> None: ...
+
+    def run(self, then: FrameStep) -> None: ...
+
+    def settle(self, tables: Sequence[TableStep]) -> bool: ...
+
+    def flush(self) -> None: ...
+
 
 Work = tuple[AgentRunner, Sequence[Any], Sequence[int], Batch]
 Changes = dict[str, list[dict[bytes, bytes | None]]]
 """The changed rows of a commit by table, in rounds: a key that changes twice (closed, then expired) is in two."""
 
 
+class Derived(msgspec.Struct, kw_only=True):
+    """What a step with several inputs feeds: its rows have a stream time of their own."""
+
+    step: Joining
+    then: FrameStep
+    tables: list[TableStep] = []
+    writers: list[RepartitionWriter] = []
+    marked: tuple[int, bool] | None = (NO_TIME, False)
+
+    @property
+    def origin(self) -> JoinedTime:
+        return self.step.time
+
+    @property
+    def time(self) -> int:
+        """The stream time of the rows, without what silence added."""
+        return held_back(self.origin.now, self.origin.hold)
+
+    @property
+    def is_idle(self) -> bool:
+        return self.origin.is_idle
+
+    def set_floors(self) -> None:
+        """Tell the tables how far silence has moved time."""
+        for table in self.tables:
+            table.floor = held_back(self.origin.silence, self.origin.hold)
+
+
 class Branch(msgspec.Struct, kw_only=True):
-    """What one input partition feeds."""
+    """What one input partition feeds. `quiet` is for how many microseconds it is silent, where it is idle."""
 
     source: Source
     expiries: Expiries
@@ -37,10 +83,41 @@ class Branch(msgspec.Struct, kw_only=True):
     tables: list[TableStep] = []
     writers: list[RepartitionWriter] = []
     marked: tuple[int, bool] | None = (NO_TIME, False)
+    quiet: int = 0
+    running: Times | None = None
+    feeds: list[Derived] = []
 
     @property
     def wants_frame(self) -> bool:
         return bool(self.steps)
+
+    @property
+    def has_writers(self) -> bool:
+        """Whether other tasks wait for this input's time."""
+        return bool(self.writers) or any(derived.writers for derived in self.feeds)
+
+    def mark_again(self) -> None:
+        """Have the next commit tell the stream time to those who wait for it."""
+        self.marked = None
+        for derived in self.feeds:
+            derived.marked = None
+
+    @property
+    def origin(self) -> Origin:
+        return self
+
+    @property
+    def time(self) -> int:
+        """The stream time after all that was processed."""
+        return self.source.watermark.time
+
+    @property
+    def is_idle(self) -> bool:
+        return self.source.watermark.idle
+
+    def times(self, rows: Times) -> Times:
+        """Return the stream time as of rows of the batch in hand."""
+        return np.full(len(rows), self.time) if self.running is None else self.running[rows]
 
 
 class TimerRun(msgspec.Struct, kw_only=True):
@@ -57,6 +134,8 @@ class Pipeline:
     def __init__(self, metrics: TaskMetrics, outbox: Outbox) -> None:
         self.metrics, self.outbox = metrics, outbox
         self.branches: dict[TopicPartition, Branch] = {}
+        self.derived: dict[str, Derived] = {}
+        """By step; each stands behind those that it reads."""
         self.dict_tables: dict[str, DictTableState] = {}
         self.runners: list[AgentRunner] = []
         self.timers: list[TimerRun] = []
@@ -90,25 +169,40 @@ class Pipeline:
         batch = branch.source.read(records, branch.wants_frame)
         metrics.lap("decode")
         metrics.took(records.tp.topic, records.timestamps)
-        if not len(batch):
-            await self.expiries.close(branch.source.watermark.time)
-            return
-        if batch.frame is not None:
-            for step in branch.steps:
-                step(batch.frame, batch)
+        if len(batch):
+            if batch.frame is not None:
+                branch.running = batch.watermarks
+                for step in branch.steps:
+                    step(batch.frame, batch)
+            if batch.objects is not None and branch.agents:
+                rows = range(len(batch))
+                self.work.extend((runner, batch.objects, rows, batch) for runner in branch.agents)
+        for derived in self.derived.values():
+            derived.step.run(derived.then)
+        branch.running = None
+        if batch.frame is not None and len(batch):
             metrics.lap("route" if branch.writers else "aggregate")
-        if batch.objects is not None and branch.agents:
-            rows = range(len(batch))
-            self.work.extend((runner, batch.objects, rows, batch) for runner in branch.agents)
         work, self.work = self.work, []
-        if self.expiries.tables:
+        if self.expiries.tables and len(batch):
             async for part in self.expiries.segments(batch.watermarks):
                 await self._work(_rows_of(work, part))
-            await self.expiries.close(branch.source.watermark.time)
         else:
             await self._work(work)
+        await self.expiries.close(branch.source.watermark.time)
         if work or self.expiries.tables:
             metrics.lap("agent")
+
+    async def settle(self) -> bool:
+        """Learn of silence; tell whether there is something to commit."""
+        moved = False
+        for derived in self.derived.values():
+            derived.step.run(derived.then)  # what the joins before it have just made
+            if derived.step.settle(derived.tables):
+                derived.step.run(derived.then)
+                moved = True
+        work, self.work = self.work, []
+        await self._work(work)
+        return moved
 
     async def _work(self, work: list[Work]) -> None:
         if work:
@@ -124,12 +218,12 @@ class Pipeline:
     async def _one_by_one(self, work: list[Work]) -> None:
         """Take record after record through agents that share tables, so that no cut shows in what they see."""
         queue = [
-            (row, order, runner, value, batch)
+            (due, order, row, runner, value, batch)
             for order, (runner, values, rows, batch) in enumerate(work)
-            for value, row in zip(values, rows, strict=True)
+            for value, row, due in zip(values, rows, _due(rows, batch), strict=True)
         ]
-        queue.sort(key=lambda item: item[:2])
-        for row, _, runner, value, batch in queue:
+        queue.sort(key=lambda item: item[:3])
+        for _, _, row, runner, value, batch in queue:
             await runner.run([value], [row], batch)
 
     async def close_windows(self) -> None:
@@ -154,7 +248,7 @@ class Pipeline:
     @property
     def waiting(self) -> int:
         """Rows that wait for the next commit."""
-        tables = sum(t.waiting for b in self.branches.values() for t in b.tables)
+        tables = sum(t.waiting for b in self._origins() for t in b.tables)
         return tables + sum(len(t.dirty) for t in self.dict_tables.values()) + len(self.outbox)
 
     def changed(self, table: str, keys: list[bytes], states: Sequence[bytes | None]) -> None:
@@ -169,20 +263,27 @@ class Pipeline:
 
     def flush(self) -> None:
         """Bring all memtables into the state's staged rows, and their outputs into the outbox (step 2)."""
-        for branch in self.branches.values():
-            mark = branch.source.watermark
-            for table in branch.tables:
-                table.flush(mark.time)
-            if branch.writers and branch.marked != (mark.time, mark.idle):
-                branch.marked = (mark.time, mark.idle)
-                for writer in branch.writers:
-                    writer.mark(mark.time, mark.idle)
+        for derived in self.derived.values():
+            derived.step.flush()
+            derived.set_floors()
+        for origin in self._origins():
+            mark = origin.time, origin.is_idle
+            for table in origin.tables:
+                table.flush(mark[0])
+            if origin.writers and origin.marked != mark:
+                origin.marked = mark
+                for writer in origin.writers:
+                    writer.mark(*mark)
         for dict_table in self.dict_tables.values():
             dict_table.flush()
         for name, sinks in self.change_sinks.items():
             for rows in self.written.pop(name, ()):
                 for sink in sinks:
                     sink(list(rows), list(rows.values()))
+
+    def _origins(self) -> Iterator[Branch | Derived]:
+        yield from self.branches.values()
+        yield from self.derived.values()
 
     def take_changes(self) -> Changes:
         """Hand over the rows that the commit changes, for the live view."""
@@ -198,11 +299,20 @@ class Pipeline:
         return self.outbox.take()
 
 
+def _due(rows: Sequence[int], batch: Batch) -> Sequence[int]:
+    """Return which rows of the input batch some rows are due to."""
+    if batch.triggers is None:
+        return rows
+    found: list[int] = batch.triggers[list(rows)].tolist()
+    return found
+
+
 def _rows_of(work: list[Work], part: slice) -> list[Work]:
     """Return what of some work is on a part of the batch's rows."""
     found = []
     for runner, values, rows, batch in work:
-        begin, end = bisect_left(rows, part.start), bisect_left(rows, part.stop)
+        due = _due(rows, batch)
+        begin, end = bisect_left(due, part.start), bisect_left(due, part.stop)
         if begin < end:
             found.append((runner, values[begin:end], rows[begin:end], batch))
     return found

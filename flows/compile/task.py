@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from functools import singledispatchmethod
 from typing import Any
 
@@ -14,6 +13,7 @@ from dsl.plan.nodes import (
     AgentNode,
     AggregateNode,
     FilterNode,
+    JoinNode,
     MapNode,
     Node,
     ProjectNode,
@@ -25,7 +25,6 @@ from dsl.plan.nodes import (
     TopicNode,
     inputs_of,
 )
-from dsl.plan.types import Kind, Schema
 from dsl.window import FixedWindow
 from flows.brokers.base import TopicPartition
 from flows.compile.agents import build_agent, build_timer
@@ -33,11 +32,13 @@ from flows.compile.columns import has_original_rows, needed_columns, schema_of_s
 from flows.compile.context import TaskContext, topic_encoders
 from flows.compile.dictionaries import build_dictionary, build_expiry
 from flows.compile.expressions import compile_expr, frame_schema
+from flows.compile.joins import arrange, join_input, side_step
 from flows.compile.names import dead_letters, late_topic
-from flows.compile.pipeline import Branch, Pipeline
+from flows.compile.pipeline import Branch, Derived, Pipeline
 from flows.compile.tables import TableDecoder, folds_of
 from flows.compile.targets import partitions_of, topics_of
 from flows.compile.texts import kept_texts
+from flows.compile.values import ROW_TYPES, key_types
 from flows.compile.windows import table_step
 from flows.decode.message_keys import KeyClaim, encode_message_key
 from flows.decode.times import EventTimes
@@ -55,17 +56,6 @@ from flows.source.repartitioned import RepartitionSource
 from flows.source.topic import TopicSource
 from flows.state.keys import KeyCodec
 
-PYTHON_TYPES: dict[Kind, Any] = {
-    Kind.INT: int,
-    Kind.FLOAT: float,
-    Kind.STR: str,
-    Kind.BOOL: bool,
-    Kind.BYTES: bytes,
-}
-
-
-_ROW_TYPES = {**PYTHON_TYPES, Kind.DATETIME: dt.datetime, Kind.DATE: dt.date, Kind.DURATION: dt.timedelta}
-
 
 def compile_task(context: TaskContext) -> Pipeline:
     """Build the pipeline of one task."""
@@ -74,6 +64,9 @@ def compile_task(context: TaskContext) -> Pipeline:
 
 class TaskCompiler:
     """Walk a sub-topology from its inputs and build what each step becomes."""
+
+    branch: Branch | Derived
+    """Where the records of the steps come from that are being built."""
 
     def __init__(self, context: TaskContext) -> None:
         self.context, self.plan = context, context.plan
@@ -97,6 +90,7 @@ class TaskCompiler:
                 self._add_branch(node.id, self._topic_source(node))
             elif isinstance(node, RepartitionNode):
                 self._add_branch(node.id, self._repartition_source(node))
+        arrange(self.plan, self.pipeline)
         for node in steps:
             if isinstance(node, TimerNode):
                 self.pipeline.timers.append(build_timer(self, node))
@@ -109,13 +103,13 @@ class TaskCompiler:
     # Inputs
 
     def _add_branch(self, step: str, source: Any) -> None:
-        self.branch = Branch(source=source, expiries=self.pipeline.expiries)
-        self.pipeline.branches[source.tp] = self.branch
+        self.branch = branch = Branch(source=source, expiries=self.pipeline.expiries)
+        self.pipeline.branches[source.tp] = branch
         for node in self.plan.consumers(step):
             if isinstance(node, AgentNode) and isinstance(self.plan.nodes[step], TopicNode):
-                self.branch.agents.append(self._agent(node))
+                branch.agents.append(self._agent(node))
             else:
-                self.branch.steps.append(self.lower(node))
+                branch.steps.append(self._reading(step, node))
 
     def _topic_source(self, node: TopicNode) -> TopicSource:
         tp = TopicPartition(node.name, self.context.partition)
@@ -138,7 +132,7 @@ class TaskCompiler:
 
     def fan(self, step: str) -> FrameStep:
         """Return what passes a step's output on to all that read it."""
-        thens = [self.lower(node) for node in self.plan.consumers(step)]
+        thens = [self._reading(step, node) for node in self.plan.consumers(step)]
         if len(thens) == 1:
             return thens[0]
 
@@ -147,6 +141,9 @@ class TaskCompiler:
                 then(frame, batch)
 
         return pass_on
+
+    def _reading(self, step: str, node: Node) -> FrameStep:
+        return join_input(self, node, step) if isinstance(node, JoinNode) else self.lower(node)
 
     @singledispatchmethod
     def lower(self, node: Node) -> FrameStep:
@@ -178,7 +175,8 @@ class TaskCompiler:
 
     @lower.register
     def _repartition(self, node: RepartitionNode) -> FrameStep:
-        windowed = any(isinstance(c, AggregateNode) and c.window for c in self.plan.consumers(node.id))
+        consumers = self.plan.consumers(node.id)
+        windowed = any(isinstance(c, AggregateNode) and c.window for c in consumers)
         writer = RepartitionWriter(
             node.id,
             node.topic,
@@ -186,7 +184,7 @@ class TaskCompiler:
             self.context.partition,
             node.keys,
             node.schema.names,
-            encode_keys=KeyCodec(_key_types(node.schema, node.keys)).encode_columns,
+            encode_keys=KeyCodec(key_types(node.schema, node.keys)).encode_columns,
             now_ms=self.context.now_ms,
             outputs=self.outbox,
             dead=self.dead,
@@ -194,7 +192,9 @@ class TaskCompiler:
         )
         self.branch.writers.append(writer)
         # Refused here rather than behind the internal topic, where the record they came from is out of reach.
-        tables = (c for c in self.plan.consumers(node.id) if isinstance(c, AggregateNode))
+        if isinstance(consumers[0], JoinNode):
+            return side_step(self, consumers[0], inputs_of(consumers[0]).index(node.id), writer.process, node.id)
+        tables = (c for c in consumers if isinstance(c, AggregateNode))
         texts = [text for table in tables for text in kept_texts(table, node.schema, self.context.max_record_bytes)]
         return group_step(node.id, node.keys, windowed, self.dead, writer.process, texts)
 
@@ -205,21 +205,12 @@ class TaskCompiler:
         folded = FoldRows(node.id, self.rows(node.input), self.dead) if folds else None
         accumulators = Aggregation(node.aggregates, folds, folded)
         arguments = [compile_expr(expr, schema).alias(name) for name, expr in accumulators.inputs]
-        late = LateBox(
-            late_topic(self.plan.app, node.table),
-            self.context.partition,
-            tuple(c for c in schema.names if c in needed_columns(self.plan, node.input)),
-            node.keys,
-            self.is_json(node.input),
-            encode_message_key,
-            self.outbox,
-            self.context.now_ms,
-            lambda count: self.context.metrics.late.update({node.table: count}),
-        )
+        columns = tuple(c for c in schema.names if c in needed_columns(self.plan, node.input))
+        late = self.late_box(node.table, node.input, columns, node.keys)
         step = table_step(
             node,
             [*arguments, pl.col(FOLDED)] if folded else arguments,
-            _key_types(schema, node.keys),
+            key_types(schema, node.keys),
             accumulators=accumulators,
             state=self.context.state,
             late=late,
@@ -232,10 +223,24 @@ class TaskCompiler:
         process = step.process if folded is None else numbered_step(folded, step.process)
         return group_step(node.id, node.keys, node.window is not None, self.dead, process, texts)
 
+    def late_box(self, name: str, step: str, columns: tuple[str, ...], keys: tuple[str, ...]) -> LateBox:
+        """Return where the late records of a table or join go that come from a step."""
+        return LateBox(
+            late_topic(self.plan.app, name),
+            self.context.partition,
+            columns,
+            keys,
+            self.is_json(step),
+            encode_message_key,
+            self.outbox,
+            self.context.now_ms,
+            lambda count: self.context.metrics.late.update({name: count}),
+        )
+
     def is_json(self, step: str) -> bool:
         """Tell whether a stream's records came as JSON."""
         node = self.plan.nodes[step]
-        while not isinstance(node, TopicNode | RepartitionNode):
+        while not isinstance(node, TopicNode | RepartitionNode | JoinNode):
             node = self.plan.nodes[inputs_of(node)[0]]
         return isinstance(node, TopicNode) and node.codec == "json"
 
@@ -282,10 +287,5 @@ class TaskCompiler:
             node = self.plan.nodes[node.input]
         if isinstance(node, TopicNode | MapNode):
             return self.plan.types.get(node.id)
-        fields = [(f.name, _ROW_TYPES.get(f.type.kind, Any) | None) for f in schema_of_step(self.plan, node.id)]
+        fields = [(f.name, ROW_TYPES.get(f.type.kind, Any) | None) for f in schema_of_step(self.plan, node.id)]
         return msgspec.defstruct("Row", fields, frozen=True, module=__name__)
-
-
-def _key_types(schema: Schema, keys: tuple[str, ...]) -> tuple[Any, ...]:
-    kinds = [t.kind for k in keys if (t := schema.get(k)) is not None]
-    return tuple(PYTHON_TYPES.get(kind, object) for kind in kinds)

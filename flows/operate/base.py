@@ -26,10 +26,11 @@ class Batch:
     `objects` are the values (None where columns came from an internal topic), `times` their event times and
     `watermarks` the stream time as of each record, in microseconds. `frame` holds the columns that steps asked
     for, with the meta columns `$time` (null where there is none), `$watermark`, `$partition` and `$offset` (of the
-    record's first topic) and `$row` (its place in this batch).
+    record's first topic) and `$row` (its place in this batch). Of rows that a step with several inputs made, `triggers`
+    tells which row of the input batch each is due to.
     """
 
-    __slots__ = ("frame", "objects", "records", "times", "watermarks")
+    __slots__ = ("frame", "objects", "records", "times", "triggers", "watermarks")
 
     def __init__(
         self,
@@ -41,6 +42,7 @@ class Batch:
     ) -> None:
         self.records, self.objects = records, objects
         self.times, self.watermarks, self.frame = times, watermarks, frame
+        self.triggers: Times | None = None
 
     def __len__(self) -> int:
         return len(self.times)

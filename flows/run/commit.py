@@ -53,7 +53,7 @@ class Committer:
     def begin(self, committed: dict[TopicPartition, Committed], unmarked: set[str]) -> None:
         """Learn what was committed before, and which tables' changelogs lack their fingerprint."""
         self._committed = dict(committed)
-        declared = self._env.plan.table_nodes()
+        declared = self._env.plan.stored_nodes()
         for table in unmarked:
             if self._tables[table] in declared:
                 self._fingerprints[table] = describe(self._env.plan, self._tables[table]).encode()

@@ -25,6 +25,7 @@ class Silence:
     def broken(self) -> None:
         """Records came."""
         self._since = None
+        self._branch.quiet = 0
         self._branch.source.watermark.idle = False
         self._branch.expiries.wake(self._branch.source.tp)
 
@@ -42,16 +43,17 @@ class Silence:
             return False
         became_idle = not mark.idle
         mark.idle = True
-        return self._close(now) or (became_idle and bool(self._branch.writers))
+        self._branch.quiet = round((now - self._since) * 1_000_000)
+        return self._close() or (became_idle and self._branch.has_writers)
 
     def due(self) -> float | None:
         """Return when the input becomes idle, if it stays silent."""
         return None if self._since is None else self._since + self._idle_after
 
-    def _close(self, now: float) -> bool:
-        if self._from == NO_TIME or self._since is None:
+    def _close(self) -> bool:
+        if self._from == NO_TIME:
             return False
-        reached = self._from + round((now - self._since) * 1_000_000)
+        reached = self._from + self._branch.quiet
         branch, tp = self._branch, self._branch.source.tp
         tables = any(t.would_close(reached) for t in branch.tables)
         if not branch.expiries.would_close(tp, reached) and not tables:
@@ -85,7 +87,7 @@ class IdleMarkers:
 
     async def observe(self, now: float, position: int) -> bool:
         """Learn that the input is read to `position`; tell whether the next commit has a marker to write."""
-        if not self._branch.writers or not self._branch.source.watermark.idle:
+        if not self._branch.has_writers or not self._branch.source.watermark.idle:
             self._next, self._told, self._confirmed = None, None, False
             return False
         if self._next is None:  # its first marker is about to be written, or was just now
@@ -101,7 +103,7 @@ class IdleMarkers:
         if position < ends[self._tp] or (self._confirmed and ends == self._told):
             return False
         self._confirmed, self._told = ends == self._told, ends
-        self._branch.marked = None
+        self._branch.mark_again()
         return True
 
     def due(self) -> float | None:

@@ -156,7 +156,7 @@ class Task:
         )
 
     def _check_fingerprints(self, tables: Mapping[str, str], found: Mapping[str, bytes]) -> None:
-        declared = self.env.plan.table_nodes()
+        declared = self.env.plan.stored_nodes()
         for table, name in tables.items():
             if table not in found or name not in declared:
                 continue
@@ -243,6 +243,7 @@ class Task:
         if self.at_end:
             for silence in self._silence.values():
                 changed = silence.observe(now) or changed
+            changed = await pipeline.settle() or changed
             for tp, markers in self._markers.items():
                 changed = await markers.observe(now, reader.position(tp)) or changed
             if changed:

@@ -1,0 +1,1 @@
+"""Steps with several inputs: their time, the rows that they make, and the joins."""
