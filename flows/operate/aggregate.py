@@ -44,6 +44,11 @@ class AggregateStep:
         self._closing = Closing(table, encoder, state, changed, forgotten)
         order = [PARTITION, OFFSET] if accumulators.needs_order else []
         self._needed = [*map(pl.col, keys), pl.col(TIME), pl.col(WATERMARK), *map(pl.col, order), *arguments]
+        # Rows without an event time are given the stream time: a table without windows takes them all the same. Behind
+        # a repartition they have that of the task which wrote them, or came before it began.
+        rest = self._needed[: len(keys)] + self._needed[len(keys) + 2 :]
+        self._timed_here = [*rest, pl.coalesce(TIME, WATERMARK)]
+        self._timed_behind = [*rest, pl.coalesce(TIME, pl.lit(NO_TIME))]
         self._partials: list[pl.DataFrame] = []
         self._waiting = 0
         # Panes of a hopping window give several partial rows a group, everything else one.
@@ -57,10 +62,12 @@ class AggregateStep:
         """Sum up a batch's rows by key and window."""
         if self._waits and self.floor != NO_TIME:
             frame = frame.with_columns(pl.max_horizontal(WATERMARK, pl.lit(self.floor)).alias(WATERMARK))
-        rows = frame.select(self._needed)
         if self._assigner is None:
-            self._keep(self._accumulators.partial(_with_time(rows, batch), self._by))
-        elif self._assigner.nothing_late(rows):
+            timed = self._timed_here if batch.objects is not None else self._timed_behind
+            self._keep(self._accumulators.partial(frame.select(timed), self._by))
+            return
+        rows = frame.select(self._needed)
+        if self._assigner.nothing_late(rows):
             cut = self._assigner.cut
             panes = self._accumulators.partial(cut.panes(rows), [*self._keys, PANE])
             self._keep(cut.spread(panes).select(*self._by, pl.exclude(self._by)))
@@ -120,11 +127,3 @@ class AggregateStep:
         else:
             self._state.stage(self.table, keys, states)
             self._changed(keys, states)
-
-
-def _with_time(rows: pl.DataFrame, batch: Batch) -> pl.DataFrame:
-    """Give rows without an event time the stream time: a table without windows takes them all the same.
-
-    Behind a repartition they have that of the task which wrote them, or came before it began.
-    """
-    return rows.with_columns(pl.coalesce(TIME, WATERMARK if batch.objects is not None else pl.lit(NO_TIME)))

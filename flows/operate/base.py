@@ -65,7 +65,7 @@ def meta_columns(times: Times, watermarks: Times, partitions: Any, offsets: Any)
 
 def _column(name: str, values: Any, length: int) -> pl.Series:
     if isinstance(values, int):
-        return pl.repeat(values, length, dtype=pl.Int64, eager=True).alias(name)
+        return pl.Series(name, np.full(length, values, dtype=np.int64))
     if isinstance(values, range):
         return pl.Series(name, np.arange(values.start, values.stop, values.step, dtype=np.int64))
     return pl.Series(name, values, dtype=pl.Int64)

@@ -19,7 +19,8 @@ def refuse_unkeyed(
     step: str, frame: pl.DataFrame, batch: Batch, keys: tuple[str, ...], needs_time: bool, dead: DeadLetters
 ) -> pl.DataFrame:
     """Refuse rows that cannot be grouped, and return the rest."""
-    frame = refuse_oversized(step, frame, batch, [(f"key {key!r}", pl.col(key), MAX_KEY) for key in keys], dead)
+    for key in keys:
+        frame = _refuse_longer(step, frame, batch, frame[key], (f"key {key!r}", MAX_KEY), dead)
     for column in (*keys, TIME) if needs_time else keys:
         if not frame[column].null_count():
             continue
@@ -35,14 +36,22 @@ def refuse_oversized(
 ) -> pl.DataFrame:
     """Refuse rows with a text or bytes that are too long, and return the rest."""
     for name, expr, most in texts:
-        column = frame.select(expr).to_series()
-        if column.dtype not in (pl.String, pl.Binary):
-            continue
-        sizes = column.str.len_bytes() if column.dtype == pl.String else column.bin.size()
-        longest = sizes.max()
-        if isinstance(longest, int) and longest > most:
-            for row, size in zip(frame[ROW].to_list(), sizes.to_list(), strict=True):
-                if size is not None and size > most:
-                    dead.refuse(step, batch.records, row, f"{name} for {step} has {size} bytes, more than {most}")
-            frame = frame.filter(sizes.fill_null(0) <= most)
+        frame = _refuse_longer(step, frame, batch, frame.select(expr).to_series(), (name, most), dead)
     return frame
+
+
+def _refuse_longer(
+    step: str, frame: pl.DataFrame, batch: Batch, column: pl.Series, bound: tuple[str, int], dead: DeadLetters
+) -> pl.DataFrame:
+    name, most = bound
+    # None of them is longer than all together; of a small batch that is known without going through it.
+    if column.dtype not in (pl.String, pl.Binary) or column.estimated_size() <= most:
+        return frame
+    sizes = column.str.len_bytes() if column.dtype == pl.String else column.bin.size()
+    longest = sizes.max()
+    if not isinstance(longest, int) or longest <= most:
+        return frame
+    for row, size in zip(frame[ROW].to_list(), sizes.to_list(), strict=True):
+        if size is not None and size > most:
+            dead.refuse(step, batch.records, row, f"{name} for {step} has {size} bytes, more than {most}")
+    return frame.filter(sizes.fill_null(0) <= most)
