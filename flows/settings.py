@@ -57,7 +57,8 @@ Name = Annotated[
 Host = Annotated[Annotated[str, _TEXT] | None, msgspec.Meta(description="a host name or an address")]
 File = Annotated[Path | None, msgspec.Meta(description="a file")]
 Hidden = Annotated[Secret | None, msgspec.Meta(description="a secret text")]
-Seconds = Annotated[Positive, msgspec.Meta(description='seconds, or a duration such as "50ms" or "10s"')]
+_DURATION = msgspec.Meta(description='seconds, or a duration such as "50ms" or "10s"')
+Seconds = Annotated[Positive, _DURATION]
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,7 +68,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     `web_advertised_host` is how other workers reach it, where that is not `web_host`.
     `drain` stops the worker once the inputs are processed to their end. `speed` replays sources at this multiple of
     the pace of their event times (None: as fast as the engine takes them). A worker commits after `commit_interval`
-    or `commit_records`, fetches up to `fetch_records` of a partition, and works on `chunk_records` at a time.
+    (None: 50 ms, at least once
+    100 ms) or `commit_records`, fetches up to `fetch_records` of a partition, and works on `chunk_records` at a time.
     `instance_id` makes it a static member on Kafka: its tasks wait for its return as long as its `lease` lasts.
     `standby_replicas` is how many warm copies of each task's state other workers keep there.
     `guarantee` "at_least_once" sends outputs at once, outside of transactions: after a crash some come twice.
@@ -88,7 +90,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     speed: Annotated[Positive | None, msgspec.Meta(description="a number above 0")] = None
     log_level: Annotated[Level, _one_of(Level)] = "info"
     log_json: Flag = False
-    commit_interval: Seconds = 0.05
+    commit_interval: Annotated[Positive | None, _DURATION] = None
     commit_records: Count = 20_000
     fetch_records: Count = 20_000
     chunk_records: Count = 4_096
@@ -108,6 +110,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     kafka_cert_file: File = None
     kafka_key_file: File = None
     kafka_replication: Annotated[Copies | None, msgspec.Meta(description=_COPIES.description)] = None
+
+    @property
+    def commit_seconds(self) -> float:
+        """Return the seconds between commits: exactly once they hold up the outputs, at least once only the tables."""
+        return self.commit_interval or (0.05 if self.guarantee == "exactly_once" else 0.1)
 
     @property
     def broker_url(self) -> str:

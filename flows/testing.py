@@ -77,6 +77,7 @@ class Driver:
             open_store=self._open_store,
             progress=lambda *_: None,
             backoff=_no_pause,
+            commit_interval=0.05 if guarantee == "exactly_once" else 0.0,
             guarantee=guarantee,
             probe=probe,
         )

@@ -13,6 +13,7 @@ from flows.brokers.base import TopicPartition
 from flows.errors import BrokerUnavailable, Fenced, OutcomeUnknown, StateCorrupt
 from flows.run.environment import Environment
 from flows.run.free_timers import FreeTimer, timer_task_id
+from flows.run.linger import Linger
 from flows.run.progress import Progress
 from flows.run.source_task import SourceTask, source_task_id
 from flows.run.task import Task
@@ -25,7 +26,6 @@ PATIENCE = 3.0
 
 _PAUSE = 0.5
 _FULL = 2_000
-_LINGER = 0.05
 
 Mine = Callable[[], Awaitable[bool]]
 
@@ -48,6 +48,7 @@ class TaskRunner:
         self.tasks: dict[str, Task] = {}
         self.inputs = task_inputs(env.plan)
         self._env, self._progress, self._speed = env, progress, speed
+        self._linger = Linger()
         self._discard, self._compatible = discard, compatible
         self._parts = {t: (part, p) for part in env.plan.subtopologies for p, t in enumerate(part.task_ids())}
         self._source_nodes = {source_task_id(n.id): n for n in env.plan.of_type(SourceNode)}
@@ -150,8 +151,7 @@ class TaskRunner:
                 moved = await task.step(task.next_due())
                 await task.tick()
                 if moved and task.fetched < _FULL:
-                    # The more a small batch cost, the longer the next may gather; an idle task takes a record at once.
-                    await asyncio.sleep(min(2 * (perf_counter() - begun), _LINGER))
+                    await asyncio.sleep(self._linger.after(perf_counter() - begun))
             # 2
             self._env.probe("rebalance 2")
             # 3

@@ -173,9 +173,9 @@ class Task:
         pipeline = self.pipeline
         assert pipeline is not None
         begun = perf_counter()
-        fetched = await self._order.fetch(
-            self.env.fetch_records, 0.0 if self._uncommitted_since is not None else timeout
-        )
+        if self._uncommitted_since is not None:
+            timeout = min(timeout, self._until_commit()) if self._sender is not None else 0.0
+        fetched = await self._order.fetch(self.env.fetch_records, timeout)
         if fetched:
             self.metrics.seconds["fetch"] += perf_counter() - begun
         self.at_end = not fetched and not self._order.blocked
@@ -189,10 +189,14 @@ class Task:
                 await self._process(pipeline, part)
                 if self._commit_is_due():
                     await self.commit()
-        if self.at_end and self._uncommitted_since is not None and not self.hold_commits:
+        if self.at_end and self._uncommitted_since is not None and not self.hold_commits and not self._may_wait():
             self._pass_holes()
             await self.commit()
         return bool(fetched)
+
+    def _may_wait(self) -> bool:
+        """Tell whether the next commit can wait for its time: at least once nobody waits for it, outputs have gone."""
+        return self._sender is not None and self._uncommitted_since is not None and not self._commit_is_due()
 
     def _pass_holes(self) -> bool:
         """Move the positions across what the reader passed without a record: markers of transactions, compacted rows.
@@ -227,11 +231,13 @@ class Task:
         self._chunk = max(1, min(self.env.chunk, fitting, self._chunk * 2))
 
     def _commit_is_due(self) -> bool:
-        since = self._uncommitted_since
-        if since is None or self.pipeline is None or self.hold_commits:
+        if self._uncommitted_since is None or self.pipeline is None or self.hold_commits:
             return False
-        overdue = self.env.clock.monotonic() - since >= self.env.commit_interval
-        return overdue or self.pipeline.waiting >= self.env.commit_rows
+        return self._until_commit() <= 0.0 or self.pipeline.waiting >= self.env.commit_rows
+
+    def _until_commit(self) -> float:
+        assert self._uncommitted_since is not None
+        return max(0.0, self._uncommitted_since + self.env.commit_interval - self.env.clock.monotonic())
 
     async def tick(self) -> bool:
         """Do what time asks for: timers, silence, `take`s that ran out of patience; tell whether it was committed."""
@@ -249,7 +255,7 @@ class Task:
             if changed:
                 await pipeline.close_windows()
             changed = self._holes_are_due(now) or changed
-        due = bool(changed or len(pipeline.outbox) or pipeline.waiting or self._taken.stale)
+        due = bool(changed or len(pipeline.outbox) or pipeline.waiting or self._taken.stale) and not self._may_wait()
         if due:
             await self.commit()
         self._flusher.check(now)

@@ -256,7 +256,7 @@ class Worker:
             open_store=self._stores.open,
             progress=self._progress.restore,
             backoff=_back_off,
-            commit_interval=settings.commit_interval,
+            commit_interval=settings.commit_seconds,
             commit_rows=settings.commit_records,
             chunk=settings.chunk_records,
             fetch_records=settings.fetch_records,

@@ -112,6 +112,17 @@ def test_outputs_are_there_before_the_commit() -> None:
             assert len(every(t, airport.alerts)) - before == there
 
 
+def test_a_commit_waits_for_its_time_and_outputs_do_not() -> None:
+    airport = Airport()
+    with Driver(airport.app, guarantee="at_least_once") as t:
+        t._env.commit_interval = 10.0
+        send(t, airport, history()[:5])
+        assert len(every(t, airport.alerts)) == 5
+        assert not t.table(airport.streaks).rows()
+        t.advance(10)
+        assert t.table(airport.streaks).rows()
+
+
 @pytest.mark.parametrize("call", [1, 3])
 @pytest.mark.parametrize("step", STEPS)
 def test_death_at_a_step(step: str, call: int) -> None:
