@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from dsl.aggregate import Aggregate
+from dsl.changes import SIGNED, add_rows, check_changes
 from dsl.errors import DeclarationError, declaration_place
 from dsl.plan.exprs import columns_of
 from dsl.plan.nodes import AggregateNode, RepartitionNode, fold_id
@@ -47,7 +48,14 @@ class Windowed:
 class Aggregated:
     """Aggregates waiting for the name of their table."""
 
-    def __init__(self, grouped: Grouped, window: AnyWindow | None, aggregates: dict[str, Aggregate]) -> None:
+    def __init__(
+        self,
+        grouped: Grouped,
+        window: AnyWindow | None,
+        aggregates: dict[str, Aggregate],
+        *,
+        rows_of: Table | None = None,
+    ) -> None:
         schema = grouped.stream.schema
         assert schema is not None
         if not aggregates:
@@ -60,7 +68,9 @@ class Aggregated:
                 )
             if name in taken or name.startswith("$"):
                 raise DeclarationError(f"agg({name}=…): the table has a column {name!r} already.")
-        self._grouped, self._window = grouped, window
+        if rows_of is None:
+            check_changes(grouped.stream, window, aggregates)
+        self._grouped, self._window, self._rows_of = grouped, window, rows_of
         self.place = declaration_place()
         grouped.stream.app._unnamed.append(self)
         self._calls = tuple(a.bind(n, schema) for n, a in aggregates.items())
@@ -81,9 +91,9 @@ class Aggregated:
         assert schema is not None
         app._claim_table(name)
         app._unnamed = [other for other in app._unnamed if other is not self]
-        source = stream.step
+        source = stream.step if self._rows_of is None else add_rows(self._rows_of, name)
         if stream.key not in grouped.keys:
-            source = self._repartition(name, schema)
+            source = self._repartition(name, source, schema)
         types = tuple(t for k in grouped.keys if (t := schema.get(k)) is not None)
         for fold_name, fold in self._folds.items():
             app._types[fold_id(name, fold_name)] = fold
@@ -97,25 +107,28 @@ class Aggregated:
                 key_types=types,
                 window=self._window,
                 aggregates=self._calls,
+                retracts=self._rows_of is not None,
                 schema=columns,
             )
         )
-        return Table(app, name, columns, grouped.keys, self._window)
+        placed_by = stream.key if stream.key in grouped.keys else grouped.keys[0] if len(grouped.keys) == 1 else None
+        return Table(app, name, columns, grouped.keys, self._window, placed_by)
 
-    def _repartition(self, table: str, schema: Schema) -> str:
+    def _repartition(self, table: str, source: str, schema: Schema) -> str:
         grouped, app = self._grouped, self._grouped.stream.app
         used = {*grouped.keys}.union(*(columns_of(expr) for call in self._calls for expr in call.arguments))
         if self._folds:
             used.update(schema.names)
+        signs = () if self._rows_of is None else (SIGNED,)
         step = app._new_step(f"{table}.group_by")
         app._add(
             RepartitionNode(
                 id=step,
-                input=grouped.stream.step,
+                input=source,
                 topic=f"{app.id}-{table}-repartition",
                 keys=grouped.keys,
-                partitions=grouped.partitions or app._partitions_before(grouped.stream.step),
-                schema=Schema(tuple(f for f in schema if f.name in used), schema.owner),
+                partitions=grouped.partitions or app._partitions_before(source),
+                schema=Schema((*(f for f in schema if f.name in used), *signs), schema.owner),
             )
         )
         return step

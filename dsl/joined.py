@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from dsl.changes import refuse_changes
 from dsl.checks import check_one_of, checked_name, checked_partitions
 from dsl.durations import Duration, microseconds
 from dsl.errors import DeclarationError, nearest
@@ -57,6 +58,8 @@ def stream_join(
     doing = sides.doing
     if not isinstance(sides.right, Stream):
         raise DeclarationError(f"{doing}: joins a stream, made by app.topic(...) or of one, not {sides.right!r}.")
+    for side in (sides.left, sides.right):
+        refuse_changes(side, doing)
     check_one_of(f"{doing}: how", how, HOW)
     if within is None and (before is None or after is None):
         raise DeclarationError(

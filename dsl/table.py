@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from dsl.changes import Regrouped, changes_of, rows_of
 from dsl.checks import check_sink
 from dsl.context import TableAccess, current
 from dsl.durations import Duration
@@ -14,6 +15,7 @@ from dsl.window import Window
 
 if TYPE_CHECKING:
     from dsl.app import App
+    from dsl.stream import Stream
     from dsl.topic import Topic
     from dsl.windowed import WindowedTable
 
@@ -24,8 +26,17 @@ _current = current.get
 class Table:
     """A declared table: read-only, one row per key and window; columns as in `schema`."""
 
-    def __init__(self, app: App, name: str, schema: Schema, keys: tuple[str, ...], window: Window | None) -> None:
+    def __init__(
+        self,
+        app: App,
+        name: str,
+        schema: Schema,
+        keys: tuple[str, ...],
+        window: Window | None,
+        placed_by: str | None = None,
+    ) -> None:
         self.app, self.name, self.schema, self.keys, self.window = app, name, schema, keys, window
+        self._placed_by = placed_by
 
     def __repr__(self) -> str:
         return f"<Table {self.name}>"
@@ -41,6 +52,22 @@ class Table:
         check_sink(f"{self.name}.to({target})", self.schema, topic.value_type, topic.node.key)
         self.app._add(SinkNode(id=self.app._new_step(f"{self.name}.to"), input=self.name, topic=target))
         return self
+
+    def changes(self, *, removals: bool = False) -> Stream:
+        """Return the table's changed rows as a stream: at each commit the rows that it changed, as they are then.
+
+        With `removals` rows that went come too, with the column `removed` true and null aggregates; else they do not.
+        What a table forgets by its retention is not removed. A row's event time is the largest that it has seen.
+        """
+        return changes_of(self, removals=removals)
+
+    def group_by(self, *keys: str, partitions: int | None = None) -> Regrouped:
+        """Group the table's rows, as they are now, by one or more of its columns.
+
+        When a row changes, what it was is subtracted from its group and what it is added to its group; so
+        `agg` takes `count sum mean var std` only. A group without rows is no row of the table.
+        """
+        return Regrouped(self, rows_of(self).group_by(*keys, partitions=partitions))
 
     @property
     def late(self) -> Topic:

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from dsl.plan.graph import Plan
-from dsl.plan.nodes import FilterNode, JoinNode, MapNode, ProjectNode, SinkNode, TopicNode, inputs_of
+from dsl.plan.nodes import ChangesNode, FilterNode, JoinNode, MapNode, ProjectNode, SinkNode, TopicNode, inputs_of
 from dsl.plan.types import Kind
 from flows.brokers.base import Headers, Records, TopicPartition
 from flows.brokers.memory import MemoryBroker
@@ -169,7 +169,9 @@ def with_taps(plan: Plan) -> tuple[Plan, dict[str, str]]:
     """Add to each derived stream a topic that the driver reads; return the plan and the topics by step."""
     taps: dict[str, str] = {}
     nodes = list(plan.nodes.values())
-    for node in plan.of_type(FilterNode, ProjectNode, MapNode, JoinNode):
+    for node in plan.of_type(FilterNode, ProjectNode, MapNode, JoinNode, ChangesNode):
+        if isinstance(node, ChangesNode) and node.retract:
+            continue
         name = f"{plan.app}-tap-{node.id}"
         taps[node.id] = name
         partitions = plan_partitions(plan, node.id)
@@ -193,4 +195,4 @@ def _row_type(plan: Plan, step: str) -> Any:
     node: Any = plan.nodes[step]
     while isinstance(node, FilterNode):
         node = plan.nodes[node.input]
-    return Any if isinstance(node, ProjectNode | JoinNode) else plan.types.get(node.id, Any)
+    return Any if isinstance(node, ProjectNode | JoinNode | ChangesNode) else plan.types.get(node.id, Any)

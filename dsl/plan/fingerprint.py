@@ -50,8 +50,9 @@ class StoredAggregate(msgspec.Struct, frozen=True, kw_only=True):
 class Descriptor(msgspec.Struct, frozen=True, kw_only=True):
     """What the stored bytes of one table depend on.
 
-    `kind` is "aggregate", "dictionary", "set" or "join"; `keys` are names and kinds; `size` and `step` the window's, in
-    microseconds, where they say all of its shape, else `cut` does; `placed` says what chose the partition of a row.
+    `kind` is "aggregate", "regrouped" (aggregates of another table's rows), "dictionary", "set" or "join"; `keys` are
+    names and kinds; `size` and `step` the window's, in microseconds, where they say all of its shape, else `cut` does;
+    `placed` says what chose the partition of a row.
     """
 
     table: str
@@ -111,7 +112,7 @@ def describe(plan: Plan, table: str) -> Descriptor:
         )
     return Descriptor(
         table=table,
-        kind="aggregate",
+        kind="regrouped" if node.retracts else "aggregate",
         keys=tuple((k, t.kind.value) for k, t in zip(node.keys, node.key_types, strict=True)),
         **_cut(node.window),
         aggregates=tuple(_stored(call) for call in node.aggregates),

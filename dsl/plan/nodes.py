@@ -108,8 +108,8 @@ def fold_id(table: str, name: str) -> str:
     return f"{table}.agg.{name}"
 
 
-class AggregateNode(msgspec.Struct, frozen=True, kw_only=True, tag="aggregate"):
-    """A declared table: groups by keys and window, and keeps the aggregates."""
+class AggregateNode(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="aggregate"):
+    """A declared table: groups by keys and window, and keeps the aggregates; of a table's rows if it `retracts`."""
 
     id: str
     input: str
@@ -118,6 +118,22 @@ class AggregateNode(msgspec.Struct, frozen=True, kw_only=True, tag="aggregate"):
     key_types: tuple[DataType, ...]
     window: AnyWindow | None
     aggregates: tuple[AggregateCall, ...]
+    retracts: bool = False
+    schema: Schema
+
+
+class ChangesNode(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="changes"):
+    """The rows of a declared table that a commit changed, as a stream.
+
+    With `removals` a column tells rows that were removed; with `retract` each change is the row that was, to be
+    subtracted, and the row that is.
+    """
+
+    id: str
+    input: str
+    table: str
+    removals: bool = False
+    retract: bool = False
     schema: Schema
 
 
@@ -247,6 +263,7 @@ Node = (
     | MapNode
     | RepartitionNode
     | AggregateNode
+    | ChangesNode
     | TableNode
     | AgentNode
     | TimerNode

@@ -12,6 +12,7 @@ from dsl.plan.nodes import (
     AgentNode,
     AggregateCall,
     AggregateNode,
+    ChangesNode,
     FilterNode,
     JoinNode,
     MapNode,
@@ -26,7 +27,7 @@ from dsl.plan.nodes import (
     TopicNode,
 )
 
-_COLUMNAR = (FilterNode, ProjectNode, RepartitionNode, AggregateNode)
+_COLUMNAR = (FilterNode, ProjectNode, RepartitionNode, AggregateNode, ChangesNode)
 _ROW = (MapNode, JoinNode, AgentNode, TimerNode, SourceNode)
 
 
@@ -110,6 +111,11 @@ def _join(node: JoinNode) -> str:
     return f"{node.how} join by {keys} {node.window}{grace}" + (f", right {renamed}" if renamed else "")
 
 
+def _changes(node: ChangesNode) -> str:
+    which = "rows as they go and come" if node.retract else "changes and removals" if node.removals else "changes"
+    return f"{which} of {node.table}"
+
+
 def _table(node: TableNode) -> str:
     parts = [f"{'set' if node.sets else 'dictionary'} table {node.key} -> {node.value}"]
     if node.window is not None:
@@ -172,6 +178,7 @@ _WORDS: dict[type, Callable[[Any], str]] = {
     MapNode: _map,
     RepartitionNode: _repartition,
     AggregateNode: _aggregate,
+    ChangesNode: _changes,
     TableNode: _table,
     AgentNode: _agent,
     TimerNode: _timer,

@@ -11,8 +11,9 @@ from dsl.plan.nodes import JoinNode, inputs_of
 from flows.brokers.base import TopicPartition
 from flows.compile.columns import schema_of_step
 from flows.compile.expressions import frame_schema
+from flows.compile.feeds import Branch, ChangeFeed, Derived
 from flows.compile.names import ENDS, LEFT, RIGHT
-from flows.compile.pipeline import Branch, Derived, Pipeline
+from flows.compile.pipeline import Pipeline
 from flows.compile.values import key_types, row_shape
 from flows.decode.message_keys import encode_message_key
 from flows.operate.base import Batch, FrameStep
@@ -43,6 +44,7 @@ def arrange(plan: Plan, pipeline: Pipeline) -> None:
 
 def join_input(compiler: TaskCompiler, node: JoinNode, step: str) -> FrameStep:
     """Return what takes a step's frames to a join, which is built when the first of its inputs is."""
+    assert not isinstance(compiler.branch, ChangeFeed), "changes are refused where a join is declared"
     origin = compiler.branch.origin
     found = compiler.pipeline.derived.get(node.id)
     if found is None:

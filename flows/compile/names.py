@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dsl.plan.graph import Plan, SubTopology
-from dsl.plan.nodes import AgentNode, AggregateNode, JoinNode, RepartitionNode, TableNode, TopicNode
+from dsl.plan.nodes import AgentNode, AggregateNode, ChangesNode, JoinNode, RepartitionNode, TableNode, TopicNode
 from dsl.window import CountWindow, SessionWindow, SlidingWindow
 from flows.brokers.base import TopicSpec
 
@@ -17,6 +17,9 @@ complete windows, when they ended."""
 
 LEFT, RIGHT = ".left", ".right"
 """Suffixes of the store tables that keep the records of a join's sides; `ENDS` has them in the order of their ends."""
+
+NUMBERS = ".numbers"
+"""Suffix of the store table that keeps the number of the next row that a stream of changes tells."""
 
 _HIDDEN: dict[type, tuple[str, ...]] = {
     SessionWindow: (INDEX,),
@@ -51,9 +54,21 @@ def store_tables(plan: Plan, part: SubTopology) -> dict[str, str]:
                 found.update((node.table + suffix, node.table) for suffix in _HIDDEN.get(type(node.window), ()))
         elif isinstance(node, JoinNode):
             found.update((node.id + suffix, node.id) for suffix in (LEFT, RIGHT, ENDS))
+        elif isinstance(node, ChangesNode):
+            found[node.id + NUMBERS] = _owner(plan, node)
         elif isinstance(node, AgentNode):
             found[node.id + TAKEN] = node.id
     return found
+
+
+def _owner(plan: Plan, node: ChangesNode) -> str:
+    """Return the table that is begun anew where the numbering of changes is: one over rows is told of all of them."""
+    if not node.retract:
+        return node.table
+    (after,) = plan.consumers(node.id)
+    table = after if isinstance(after, AggregateNode) else plan.consumers(after.id)[0]
+    assert isinstance(table, AggregateNode)
+    return table.table
 
 
 def topic_specs(plan: Plan) -> list[TopicSpec]:

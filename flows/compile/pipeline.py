@@ -5,119 +5,25 @@ from __future__ import annotations
 import asyncio
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
-import numpy as np
-import polars as pl
 
 from dsl.plan.nodes import TimerNode
 from flows.brokers.base import Outgoing, Records, TopicPartition
+from flows.compile.feeds import Branch, Derived
 from flows.emit.outbox import Outbox
 from flows.metrics import TaskMetrics
 from flows.operate.agent import AgentRunner
 from flows.operate.agent_input import Event
-from flows.operate.base import NO_TIME, Batch, FrameStep, Times
+from flows.operate.base import Batch
+from flows.operate.changes import Round
 from flows.operate.dict_table import DictTableState
 from flows.operate.expiring import Expiries
-from flows.operate.joins.origins import JoinedTime, Origin, held_back
-from flows.operate.tables import TableStep
-from flows.route.repartition import RepartitionWriter
-from flows.source.base import Source
-
-
-class Joining(Protocol):
-    """A step with several inputs: what comes is queued, and looked at once the whole input batch is there."""
-
-    time: JoinedTime
-
-    def take(self, side: int, frame: pl.DataFrame, batch: Batch) -> None: ...
-
-    def run(self, then: FrameStep) -> None: ...
-
-    def settle(self, tables: Sequence[TableStep]) -> bool: ...
-
-    def flush(self) -> None: ...
-
 
 Work = tuple[AgentRunner, Sequence[Any], Sequence[int], Batch]
-Changes = dict[str, list[dict[bytes, bytes | None]]]
+Changes = dict[str, list[Round]]
 """The changed rows of a commit by table, in rounds: a key that changes twice (closed, then expired) is in two."""
-
-
-class Derived(msgspec.Struct, kw_only=True):
-    """What a step with several inputs feeds: its rows have a stream time of their own."""
-
-    step: Joining
-    then: FrameStep
-    tables: list[TableStep] = []
-    writers: list[RepartitionWriter] = []
-    marked: tuple[int, bool] | None = (NO_TIME, False)
-
-    @property
-    def origin(self) -> JoinedTime:
-        return self.step.time
-
-    @property
-    def time(self) -> int:
-        """The stream time of the rows, without what silence added."""
-        return held_back(self.origin.now, self.origin.hold)
-
-    @property
-    def is_idle(self) -> bool:
-        return self.origin.is_idle
-
-    def set_floors(self) -> None:
-        """Tell the tables how far silence has moved time."""
-        for table in self.tables:
-            table.floor = held_back(self.origin.silence, self.origin.hold)
-
-
-class Branch(msgspec.Struct, kw_only=True):
-    """What one input partition feeds. `quiet` is for how many microseconds it is silent, where it is idle."""
-
-    source: Source
-    expiries: Expiries
-    steps: list[FrameStep] = []
-    agents: list[AgentRunner] = []
-    tables: list[TableStep] = []
-    writers: list[RepartitionWriter] = []
-    marked: tuple[int, bool] | None = (NO_TIME, False)
-    quiet: int = 0
-    running: Times | None = None
-    feeds: list[Derived] = []
-
-    @property
-    def wants_frame(self) -> bool:
-        return bool(self.steps)
-
-    @property
-    def has_writers(self) -> bool:
-        """Whether other tasks wait for this input's time."""
-        return bool(self.writers) or any(derived.writers for derived in self.feeds)
-
-    def mark_again(self) -> None:
-        """Have the next commit tell the stream time to those who wait for it."""
-        self.marked = None
-        for derived in self.feeds:
-            derived.marked = None
-
-    @property
-    def origin(self) -> Origin:
-        return self
-
-    @property
-    def time(self) -> int:
-        """The stream time after all that was processed."""
-        return self.source.watermark.time
-
-    @property
-    def is_idle(self) -> bool:
-        return self.source.watermark.idle
-
-    def times(self, rows: Times) -> Times:
-        """Return the stream time as of rows of the batch in hand."""
-        return np.full(len(rows), self.time) if self.running is None else self.running[rows]
 
 
 class TimerRun(msgspec.Struct, kw_only=True):
@@ -145,6 +51,7 @@ class Pipeline:
         self.work: list[Work] = []
         self.changes: Changes = {}
         self.written: Changes = {}
+        self.watched: set[str] = set()
         self.change_sinks: dict[str, list[Callable[[list[bytes], list[bytes | None]], None]]] = {}
 
     async def start(self) -> None:
@@ -159,6 +66,8 @@ class Pipeline:
     def begin(self) -> None:
         """Go on from the stream times that the sources have."""
         marks = {tp: branch.source.watermark for tp, branch in self.branches.items()}
+        for feed in self._feeds():
+            feed.resume(feed.time)
         self.expiries.begin({tp: m.time for tp, m in marks.items()}, {tp: m.advanced for tp, m in marks.items()})
 
     async def process(self, records: Records) -> None:
@@ -197,7 +106,7 @@ class Pipeline:
         moved = False
         for derived in self.derived.values():
             derived.step.run(derived.then)  # what the joins before it have just made
-            if derived.step.settle(derived.tables):
+            if derived.step.settle(derived):
                 derived.step.run(derived.then)
                 moved = True
         work, self.work = self.work, []
@@ -248,40 +157,43 @@ class Pipeline:
     @property
     def waiting(self) -> int:
         """Rows that wait for the next commit."""
-        tables = sum(t.waiting for b in self._origins() for t in b.tables)
+        tables = sum(t.waiting for feed in self._feeds() for t in feed.all_tables())
         return tables + sum(len(t.dirty) for t in self.dict_tables.values()) + len(self.outbox)
 
     def changed(self, table: str, keys: list[bytes], states: Sequence[bytes | None]) -> None:
         """Learn of the rows that a commit changes, in order."""
         _add(self.changes, table, keys, states)
-        if table in self.change_sinks:
+        if table in self.watched:
             _add(self.written, table, keys, states)
 
     def forgotten(self, table: str, keys: list[bytes], states: Sequence[bytes | None]) -> None:
         """Learn of the rows that a commit removes because they are kept no longer: no topic is told of them."""
         _add(self.changes, table, keys, states)
 
-    def flush(self) -> None:
-        """Bring all memtables into the state's staged rows, and their outputs into the outbox (step 2)."""
+    async def flush(self) -> None:
+        """Bring all memtables into the state's staged rows, and their outputs into the outbox (step 2).
+
+        Tables come before what their changes feed; agents among that finish what they are given before it returns.
+        """
         for derived in self.derived.values():
             derived.step.flush()
             derived.set_floors()
-        for origin in self._origins():
-            mark = origin.time, origin.is_idle
-            for table in origin.tables:
-                table.flush(mark[0])
-            if origin.writers and origin.marked != mark:
-                origin.marked = mark
-                for writer in origin.writers:
-                    writer.mark(*mark)
+        for feed in self._feeds():
+            feed.flush(feed.time, feed.is_idle, self.written)
+        if self.work:
+            work, self.work = self.work, []
+            await self._work(work)
+            await self.rest()
+            self.metrics.lap("agent")
         for dict_table in self.dict_tables.values():
             dict_table.flush()
+        written, self.written = self.written, {}
         for name, sinks in self.change_sinks.items():
-            for rows in self.written.pop(name, ()):
+            for rows in written.get(name, ()):
                 for sink in sinks:
                     sink(list(rows), list(rows.values()))
 
-    def _origins(self) -> Iterator[Branch | Derived]:
+    def _feeds(self) -> Iterator[Branch | Derived]:
         yield from self.branches.values()
         yield from self.derived.values()
 

@@ -17,6 +17,7 @@ from dsl.window import CountWindow
 from flows.compile.windows import END, Bounds, bounds_of, numbers_of, seconds, start_place
 from flows.operate.aggregates import Aggregation
 from flows.operate.base import TIME
+from flows.operate.exact import ExactAggregation
 from flows.query.base import Row, TableInfo
 from flows.query.columns import column
 from flows.query.rows import Entry
@@ -53,7 +54,8 @@ class TableDecoder:
             self._ends_in_state = isinstance(node.window, CountWindow)
             self._bounds = None if node.window is None else bounds_of(node.window, self._codec)
             self._names = [c.name for c in node.aggregates]
-            self._results = Aggregation(node.aggregates, folds_of(plan, node)).results
+            exact = ExactAggregation(node.aggregates) if node.retracts else None
+            self._results = (exact or Aggregation(node.aggregates, folds_of(plan, node))).results
         else:
             declared = plan.types.get(node.id)
             key, value = (declared.key_type, declared.value_type) if isinstance(declared, AgentTable) else (object, Any)

@@ -8,10 +8,12 @@ from typing import Any
 import msgspec
 import polars as pl
 
+from dsl.changes import SIGN
 from dsl.plan.graph import writing_half
 from dsl.plan.nodes import (
     AgentNode,
     AggregateNode,
+    ChangesNode,
     FilterNode,
     JoinNode,
     MapNode,
@@ -28,13 +30,15 @@ from dsl.plan.nodes import (
 from dsl.window import FixedWindow
 from flows.brokers.base import TopicPartition
 from flows.compile.agents import build_agent, build_timer
+from flows.compile.changes import change_feed, regroup_step
 from flows.compile.columns import has_original_rows, needed_columns, schema_of_step
 from flows.compile.context import TaskContext, topic_encoders
 from flows.compile.dictionaries import build_dictionary, build_expiry
 from flows.compile.expressions import compile_expr, frame_schema
+from flows.compile.feeds import Branch, ChangeFeed, Derived
 from flows.compile.joins import arrange, join_input, side_step
 from flows.compile.names import dead_letters, late_topic
-from flows.compile.pipeline import Branch, Derived, Pipeline
+from flows.compile.pipeline import Pipeline
 from flows.compile.tables import TableDecoder, folds_of
 from flows.compile.targets import partitions_of, topics_of
 from flows.compile.texts import kept_texts
@@ -49,7 +53,9 @@ from flows.emit.outbox import Outbox
 from flows.operate.aggregates import Aggregation
 from flows.operate.aggregates.folds import FOLDED, FoldRows, numbered_step
 from flows.operate.base import ROW, Batch, FrameStep
+from flows.operate.regroup import without_null_keys_gone
 from flows.operate.stateless import RowBuilder, filter_step, group_step, map_step, project_step
+from flows.operate.tables import TableStep
 from flows.route.repartition import RepartitionWriter
 from flows.sink.stream import ChangeSink, StreamSink
 from flows.source.repartitioned import RepartitionSource
@@ -65,7 +71,7 @@ def compile_task(context: TaskContext) -> Pipeline:
 class TaskCompiler:
     """Walk a sub-topology from its inputs and build what each step becomes."""
 
-    branch: Branch | Derived
+    branch: Branch | Derived | ChangeFeed
     """Where the records of the steps come from that are being built."""
 
     def __init__(self, context: TaskContext) -> None:
@@ -196,11 +202,17 @@ class TaskCompiler:
             return side_step(self, consumers[0], inputs_of(consumers[0]).index(node.id), writer.process, node.id)
         tables = (c for c in consumers if isinstance(c, AggregateNode))
         texts = [text for table in tables for text in kept_texts(table, node.schema, self.context.max_record_bytes)]
-        return group_step(node.id, node.keys, windowed, self.dead, writer.process, texts)
+        then = group_step(node.id, node.keys, windowed, self.dead, writer.process, texts)
+        return then if SIGN not in node.schema else filter_step(without_null_keys_gone(SIGN, node.keys), then)
 
     @lower.register
     def _aggregate(self, node: AggregateNode) -> FrameStep:
         schema = schema_of_step(self.plan, node.input)
+        if node.retracts:
+            regroup = regroup_step(self, node, key_types(schema, node.keys))
+            self._keep(node, regroup)
+            then = group_step(node.id, node.keys, False, self.dead, regroup.process)
+            return filter_step(without_null_keys_gone(SIGN, node.keys), then)
         folds = folds_of(self.plan, node)
         folded = FoldRows(node.id, self.rows(node.input), self.dead) if folds else None
         accumulators = Aggregation(node.aggregates, folds, folded)
@@ -217,8 +229,7 @@ class TaskCompiler:
             changed=lambda keys, states: self.pipeline.changed(node.table, keys, states),
             forgotten=lambda keys, states: self.pipeline.forgotten(node.table, keys, states),
         )
-        self.branch.tables.append(step)
-        self._table_sinks(node)
+        self._keep(node, step)
         texts = kept_texts(node, schema, self.context.max_record_bytes)
         process = step.process if folded is None else numbered_step(folded, step.process)
         return group_step(node.id, node.keys, node.window is not None, self.dead, process, texts)
@@ -237,6 +248,19 @@ class TaskCompiler:
             lambda count: self.context.metrics.late.update({name: count}),
         )
 
+    def _keep(self, node: AggregateNode, step: TableStep) -> None:
+        """Add a table to what is fed, and what is behind it."""
+        before = self.branch
+        before.tables.append(step)
+        self._table_sinks(node)
+        for consumer in self.plan.consumers(node.id):
+            if isinstance(consumer, ChangesNode):
+                self.pipeline.watched.add(node.table)
+                self.branch = after = change_feed(self, consumer, step)
+                before.after.append(after)
+                after.steps.append(self.fan(consumer.id))
+        self.branch = before
+
     def is_json(self, step: str) -> bool:
         """Tell whether a stream's records came as JSON."""
         node = self.plan.nodes[step]
@@ -251,6 +275,7 @@ class TaskCompiler:
                 encoder = self.encoders.of(consumer.topic)
                 place = TopicPartition(node.table, self.context.partition)
                 sink = ChangeSink(consumer.id, place, node.keys, decoder, encoder, self.outbox, self.dead)
+                self.pipeline.watched.add(node.table)
                 self.pipeline.change_sinks.setdefault(node.table, []).append(sink.write)
 
     @lower.register

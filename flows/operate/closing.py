@@ -6,11 +6,19 @@ last record of a session.
 
 from __future__ import annotations
 
+from flows.operate.base import NO_TIME
 from flows.operate.tables import Changed, KeyEncoder, TaskTables
 from flows.state.base import OPEN, Rows
 
 BEGINNING = -(1 << 62)
 """Before all event times, in microseconds."""
+END = 1 << 62
+"""After all of them."""
+
+
+def reached(bound: int) -> int:
+    """Return the stream time of changes that come in windows from `bound` on."""
+    return NO_TIME if bound <= BEGINNING else bound
 
 
 class Closing:
@@ -46,6 +54,10 @@ class Closing:
     def would_close(self, bound: int) -> bool:
         """Tell whether a row waits in a window below `bound`."""
         return bound > self._closed and any(value[:1] == OPEN for _, value in self._ending(bound))
+
+    def is_waiting(self) -> bool:
+        """Tell whether a row waits in any window."""
+        return self.would_close(END)
 
     def _ending(self, bound: int) -> Rows:
         """Iterate over the rows of windows below `bound`; below the last bound none is open."""

@@ -97,6 +97,14 @@ class CountStep:
         """Tell that time closes nothing."""
         return False
 
+    def is_waiting(self) -> bool:
+        """Tell that no window waits for a time."""
+        return False
+
+    def reached(self, watermark: int) -> int:
+        """Return the stream time of the table's changes: that of its input."""
+        return watermark
+
     def _merge(self) -> None:
         gathered = self._accumulators.gather(self._partials, self._by, distinct=True)
         self._partials, self._waiting = [], 0

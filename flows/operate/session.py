@@ -14,7 +14,7 @@ import polars as pl
 from dsl.window import SessionWindow
 from flows.operate.aggregates.aggregation import S_TIME
 from flows.operate.base import NO_TIME, OFFSET, PARTITION, TIME, WATERMARK, WINDOW, Batch
-from flows.operate.closing import BEGINNING, Closing
+from flows.operate.closing import BEGINNING, Closing, reached
 from flows.operate.open_windows import FIRST, GROUP, LAST, OpenWindows, numbered_keys
 from flows.operate.sessions import SESSION, cut, follow, join
 from flows.operate.tables import Accumulators, Changed, KeyEncoder, LateRows, TaskTables
@@ -94,6 +94,14 @@ class SessionStep:
         bound = self._bound(watermark)
         self._begin(bound)
         return self._waits and self._closing.would_close(bound)
+
+    def is_waiting(self) -> bool:
+        """Tell whether any window waits for its end."""
+        return self._waits and self._closing.is_waiting()
+
+    def reached(self, watermark: int) -> int:
+        """Return the stream time of the table's changes."""
+        return reached(self._bound(max(watermark, self.floor))) if self._waits else watermark
 
     def _begin(self, bound: int) -> None:
         """Let closing begin at the first session that is open, or may be made: an earlier run closed all before it."""

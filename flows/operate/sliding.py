@@ -12,7 +12,7 @@ import polars as pl
 
 from dsl.window import SlidingWindow
 from flows.operate.base import NO_TIME, OFFSET, PARTITION, TIME, WATERMARK, WINDOW, Batch
-from flows.operate.closing import BEGINNING, Closing
+from flows.operate.closing import BEGINNING, Closing, reached
 from flows.operate.open_windows import FIRST, GROUP, LAST, OpenWindows, numbered_keys
 from flows.operate.points import Ints, Points, Windows, changed_windows, pairs
 from flows.operate.tables import Accumulators, Changed, KeyEncoder, LateRows, TaskTables
@@ -109,6 +109,14 @@ class SlidingStep:
     def would_close(self, watermark: int) -> bool:
         """Tell whether a stream time would close a window that is open now."""
         return self._waits and self._closing.would_close(self._bound(watermark))
+
+    def is_waiting(self) -> bool:
+        """Tell whether any window waits for its end."""
+        return self._waits and self._closing.is_waiting()
+
+    def reached(self, watermark: int) -> int:
+        """Return the stream time of the table's changes."""
+        return reached(self._bound(max(watermark, self.floor))) if self._waits else watermark
 
     def _bound(self, watermark: int) -> int:
         """Return the first start of a window that a stream time leaves open."""

@@ -69,6 +69,7 @@ class TableStep(Protocol):
     them afterwards are late.
     """
 
+    table: str
     floor: int
 
     def process(self, frame: pl.DataFrame, batch: Batch) -> None:
@@ -83,3 +84,12 @@ class TableStep(Protocol):
 
     def would_close(self, watermark: int) -> bool:
         """Tell whether a stream time would close a window that is open now."""
+
+    def is_waiting(self) -> bool:
+        """Tell whether any window waits for its end."""
+
+    def reached(self, watermark: int) -> int:
+        """Return the stream time of the table's changes: rows that change later have seen this event time or more.
+
+        Of a table that waits for the end of windows it is where the first open one begins; else the input's.
+        """

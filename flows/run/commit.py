@@ -79,9 +79,9 @@ class Committer:
         # 1
         await self._pipeline.rest()
         env.probe("commit 1")
-        # 2: from here to the transaction nothing else runs, so that no agent writes between
+        # 2: when it returns no agent has anything in hand, and until the transaction nothing else runs
         metrics.begin()
-        self._pipeline.flush()
+        await self._pipeline.flush()
         self._taken.stage()
         metrics.lap("state")
         env.probe("commit 2")

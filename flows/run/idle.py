@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from flows.brokers.base import Broker, TopicPartition
-from flows.compile.pipeline import Branch
+from flows.compile.feeds import Branch
 from flows.errors import BrokerUnavailable
 from flows.operate.base import NO_TIME
 from flows.source.watermarks import is_quiet
@@ -55,13 +55,11 @@ class Silence:
             return False
         reached = self._from + self._branch.quiet
         branch, tp = self._branch, self._branch.source.tp
-        tables = any(t.would_close(reached) for t in branch.tables)
-        if not branch.expiries.would_close(tp, reached) and not tables:
+        if not branch.expiries.would_close(tp, reached) and not branch.would_close(reached):
             return False
         branch.expiries.move(tp, reached)
         self._branch.source.watermark.advanced = reached
-        for table in self._branch.tables:
-            table.floor = reached
+        self._branch.let_pass(reached)
         return True
 
 
@@ -103,7 +101,7 @@ class IdleMarkers:
         if position < ends[self._tp] or (self._confirmed and ends == self._told):
             return False
         self._confirmed, self._told = ends == self._told, ends
-        self._branch.mark_again()
+        self._branch.mark_all_again()
         return True
 
     def due(self) -> float | None:

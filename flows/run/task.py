@@ -104,8 +104,7 @@ class Task:
             branch.source.watermark = mark = decode_watermark(committed[tp].metadata if tp in committed else "")
             # Counted as awake, and its time told anew: a repartition may have been added since it was last told.
             mark.idle = False
-            for step in branch.tables:
-                step.floor = mark.advanced
+            branch.let_pass(mark.advanced)
             self._silence[tp] = Silence(branch, env.idle_after)
             self._markers[tp] = IdleMarkers(branch, env.broker, tp, self.part.partitions, env.idle_after)
         self.pipeline.begin()

@@ -73,7 +73,7 @@ class ChangeSink:
     Rows of windows past their retention are forgotten, not deleted (as in Kafka Streams' window stores): they do not
     come here, as a null under the group's key would delete the rows of its newer windows wherever the topic is read as
     a table. A session that grew or merged is a null, with its bounds in the headers `window-start` and `window-end`,
-    before the session that it became.
+    before the session that it became. So is a row without windows that went.
 
     A row that the topic cannot carry goes to the dead letters: key and state, with the table as their topic.
     """
@@ -108,7 +108,8 @@ class ChangeSink:
             self._outputs.append(*output)
 
     def _removal(self, place: dict[str, Any]) -> Any:
-        headers = {f"window-{end}": str(place[f"window_{end}"]).encode() for end in ("start", "end")}
+        bounds = {f"window-{end}": place.get(f"window_{end}") for end in ("start", "end")}
+        headers = {name: str(bound).encode() for name, bound in bounds.items() if bound is not None}
         return self._encoder.encode(None, self._key(place), headers=headers)
 
     def _record(self, key: bytes, state: bytes | None) -> Records:

@@ -29,6 +29,13 @@ class Origin(Protocol):
         """Return the stream time as of rows of the input batch that the task has in hand, wherever that is from."""
 
 
+class WouldClose(Protocol):
+    """The tables that a time goes to."""
+
+    def would_close(self, time: int) -> bool:
+        """Tell whether a stream time would close a window that is open now."""
+
+
 class JoinedTime:
     """The stream time of a step with several inputs: the minimum over those that are not idle, all being idle the
     maximum. It never goes back.

@@ -15,9 +15,9 @@ import polars as pl
 
 from flows.operate.base import OFFSET, PARTITION, ROW, TIME, WINDOW, Batch, FrameStep
 from flows.operate.joins.made import MadeRows
-from flows.operate.joins.origins import JoinedTime, held_back, in_order
+from flows.operate.joins.origins import JoinedTime, WouldClose, held_back, in_order
 from flows.operate.joins.sides import JoinRows, Place
-from flows.operate.tables import KeyEncoder, LateRows, TableStep
+from flows.operate.tables import KeyEncoder, LateRows
 
 _NOWHERE = np.zeros(0, np.int64)
 
@@ -135,17 +135,16 @@ class StreamJoin:
             if kept.waits and self._sides[side].is_kept:
                 self._add(side, kept.row, None, kept.time, min(now, end), trigger)
 
-    def settle(self, tables: Sequence[TableStep]) -> bool:
+    def settle(self, behind: WouldClose) -> bool:
         """Learn of silence: end the waiting of what need wait no longer; tell whether that changed anything.
 
-        `tables` stand behind this step. Time that is moved by silence alone is moved only where something ends by it.
+        `behind` are the tables behind this step. Silence alone moves time only where something ends by it.
         """
         time = self.time
         moved = time.now > time.floor
         reaches = time.reaches()
         if reaches > max(time.now, time.silence) and (
-            self._rows.earliest_end(reaches) is not None
-            or any(table.would_close(held_back(reaches, time.hold)) for table in tables)
+            self._rows.earliest_end(reaches) is not None or behind.would_close(held_back(reaches, time.hold))
         ):
             time.silence, moved = reaches, True
         return moved

@@ -21,5 +21,9 @@ def app() -> flows.App:
     return flows.App("airport")
 
 
+def delays() -> flows.Table:
+    return departures().group_by("origin").agg(delay=flows.mean("delay"), carrier=flows.last("carrier")).table("delays")
+
+
 def departures(of: flows.App | None = None) -> flows.Topic:
     return (of or app()).topic("departures", value=Departure, key="origin", timestamp="at", partitions=4)

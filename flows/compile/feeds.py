@@ -1,0 +1,171 @@
+"""What feeds the steps of a task: the records of an input, and what changes in a table while a commit is made."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import msgspec
+import numpy as np
+import polars as pl
+
+from flows.operate.agent import AgentRunner
+from flows.operate.base import NO_TIME, Batch, FrameStep, Times
+from flows.operate.changes import Round, TableChanges
+from flows.operate.expiring import Expiries
+from flows.operate.joins.origins import JoinedTime, Origin, WouldClose, held_back
+from flows.operate.tables import TableStep
+from flows.route.repartition import RepartitionWriter
+from flows.source.base import Source
+
+
+class Feed(msgspec.Struct, kw_only=True):
+    """Steps that are given the same batches, and the tables and writers at their ends.
+
+    `after` are what the changes of these tables feed. Time passes through: a table's changes have a stream time too.
+    """
+
+    steps: list[FrameStep] = []
+    tables: list[TableStep] = []
+    writers: list[RepartitionWriter] = []
+    after: list[ChangeFeed] = []
+    marked: tuple[int, bool] | None = (NO_TIME, False)
+
+    def flush(self, time: int, idle: bool, written: dict[str, list[Round]]) -> None:
+        """Bring memtables into the state, each table before what its changes feed; then tell time to the writers."""
+        for table in self.tables:
+            table.flush(time)
+        for feed in self.after:
+            feed.take(time, idle, written)
+        if self.writers and self.marked != (time, idle):
+            self.marked = (time, idle)
+            for writer in self.writers:
+                writer.mark(time, idle)
+
+    def all_tables(self) -> list[TableStep]:
+        """Return the tables, also those behind others."""
+        return [*self.tables, *(table for feed in self.after for table in feed.all_tables())]
+
+    @property
+    def writes(self) -> bool:
+        """Whether anything goes to repartition topics."""
+        return bool(self.writers) or any(feed.writes for feed in self.after)
+
+    def mark_again(self) -> None:
+        """Let the next flush tell time to the writers though it has not changed."""
+        self.marked = None
+        for feed in self.after:
+            feed.mark_again()
+
+    def would_close(self, time: int) -> bool:
+        """Tell whether a stream time would close a window that is open now, in whichever table."""
+        return any(table.would_close(time) for table in self.tables) or any(
+            feed.would_close(feed.table.reached(time)) for feed in self.after
+        )
+
+    def let_pass(self, floor: int) -> None:
+        """Let the windows that wait for their end know how far silence has moved time."""
+        for table in self.tables:
+            table.floor = floor
+
+    def resume(self, time: int) -> None:
+        """Learn the stream time that was committed."""
+        for feed in self.after:
+            feed.changes.time = feed.table.reached(time)
+            feed.resume(feed.changes.time)
+
+
+class ChangeFeed(Feed, kw_only=True):
+    """What the changes of a table feed."""
+
+    table: TableStep
+    changes: TableChanges
+
+    def take(self, time: int, idle: bool, written: dict[str, list[Round]]) -> None:
+        """Pass on what the flush has changed in the table."""
+        batch = self.changes.take(written.get(self.table.table, ()))
+        if batch is not None and batch.frame is not None:
+            for step in self.steps:
+                step(batch.frame, batch)
+        self.changes.time = max(self.changes.time, self.table.reached(time))
+        # While a window waits for its end there is something to come, however silent the input is.
+        self.flush(self.changes.time, idle and not self.table.is_waiting(), written)
+
+
+class Joining(Protocol):
+    """A step with several inputs: what comes is queued, and looked at once the whole input batch is there."""
+
+    time: JoinedTime
+
+    def take(self, side: int, frame: pl.DataFrame, batch: Batch) -> None: ...
+
+    def run(self, then: FrameStep) -> None: ...
+
+    def settle(self, behind: WouldClose) -> bool: ...
+
+    def flush(self) -> None: ...
+
+
+class Derived(Feed, kw_only=True):
+    """What a step with several inputs feeds: its rows have a stream time of their own."""
+
+    step: Joining
+    then: FrameStep
+
+    @property
+    def origin(self) -> JoinedTime:
+        return self.step.time
+
+    @property
+    def time(self) -> int:
+        """The stream time of the rows, without what silence added."""
+        return held_back(self.origin.now, self.origin.hold)
+
+    @property
+    def is_idle(self) -> bool:
+        return self.origin.is_idle
+
+    def set_floors(self) -> None:
+        """Tell the tables how far silence has moved time."""
+        self.let_pass(held_back(self.origin.silence, self.origin.hold))
+
+
+class Branch(Feed, kw_only=True):
+    """What one input partition feeds. `quiet` is for how many microseconds it is silent, where it is idle."""
+
+    source: Source
+    expiries: Expiries
+    agents: list[AgentRunner] = []
+    quiet: int = 0
+    running: Times | None = None
+    feeds: list[Derived] = []
+
+    @property
+    def wants_frame(self) -> bool:
+        return bool(self.steps)
+
+    @property
+    def has_writers(self) -> bool:
+        """Whether other tasks wait for this input's time."""
+        return self.writes or any(derived.writes for derived in self.feeds)
+
+    def mark_all_again(self) -> None:
+        """Have the next commit tell the stream time to those who wait for it."""
+        for feed in (self, *self.feeds):
+            feed.mark_again()
+
+    @property
+    def origin(self) -> Origin:
+        return self
+
+    @property
+    def time(self) -> int:
+        """The stream time after all that was processed."""
+        return self.source.watermark.time
+
+    @property
+    def is_idle(self) -> bool:
+        return self.source.watermark.idle
+
+    def times(self, rows: Times) -> Times:
+        """Return the stream time as of rows of the batch in hand."""
+        return np.full(len(rows), self.time) if self.running is None else self.running[rows]

@@ -1,0 +1,37 @@
+"""Mistakes behind tables: in what is computed of their changes and rows."""
+
+from __future__ import annotations
+
+from flows import count, last, max, mean, tumbling
+from tests.dsl.mistakes.airport import delays, departures
+
+
+def largest_of_rows_that_change() -> None:
+    delays().group_by("carrier").agg(worst=max("delay"))  # here
+
+
+def count_of_changes() -> None:
+    delays().changes().group_by("carrier").agg(changes=count())  # here
+
+
+def windows_of_changes() -> None:
+    delays().changes().group_by("carrier").window(tumbling("1h")).agg(worst=max("delay"))  # here
+
+
+def rows_by_an_unknown_column() -> None:
+    delays().group_by("carier")  # here
+
+
+def rows_of_windows_that_are_not_over() -> None:
+    hourly = departures().group_by("carrier").window(tumbling("1h")).agg(flights=count()).table("hourly")
+    hourly.changes().group_by("window_start").agg(mean=mean("flights"))  # here
+
+
+def removals_beside_a_column_of_that_name() -> None:
+    departures().group_by("origin").agg(removed=last("carrier")).table("t").changes(removals=True)  # here
+
+
+def changes_joined_in_a_window() -> None:
+    topic = departures()
+    delay = topic.group_by("origin").agg(delay=mean("delay")).table("delay")
+    topic.join(delay.changes(), within="1h")  # here
