@@ -1,78 +1,165 @@
-"""Agents: coroutines over streams; and how the plan finds the tables that a coroutine touches."""
+"""Agents: coroutines over streams, which others may send to and ask."""
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Iterator
-from types import CodeType, FunctionType, ModuleType
-from typing import Any
+import asyncio
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable
+from typing import TYPE_CHECKING, Any
 
-from dsl.errors import DeclarationError
-from dsl.table import AgentTable
+from dsl.context import runtime
+from dsl.durations import Duration, microseconds
+
+if TYPE_CHECKING:
+    from dsl.topic import Topic
+
+TIMEOUT = "10s"
+"""How long an answer is waited for where nothing else is said."""
+
+AT_ONCE = 100
+"""How many questions of one `map` or `join` are on their way at a time."""
+
+Values = Iterable[Any] | AsyncIterable[Any]
 
 
 class Agent:
-    """A declared agent; calling it is the engine's work."""
+    """A declared agent. `topic` is the one whose records it reads; what is sent to the agent goes there.
 
-    def __init__(self, name: str, function: Callable[..., Any]) -> None:
-        self.name, self.function = name, function
+    An agent behind a `group_by` has none: nothing can be sent to it.
+    """
+
+    def __init__(self, name: str, function: Callable[..., Any], topic: Topic | None) -> None:
+        self.name, self.function, self._topic = name, function, topic
 
     def __repr__(self) -> str:
         return f"<Agent {self.name}>"
 
+    @property
+    def topic(self) -> Topic:
+        """The topic that the agent reads, perhaps filtered. Raises RuntimeError where it reads behind a group_by."""
+        if self._topic is None:
+            raise RuntimeError(f"agent {self.name!r} reads behind a group_by: send to the topic before that")
+        return self._topic
 
-def check_coroutine(function: Callable[..., Any], what: str, body: str) -> None:
-    """Raise `DeclarationError` for a function that is not `async def`."""
-    plain = inspect.unwrap(function)
-    if not (inspect.iscoroutinefunction(plain) or inspect.isasyncgenfunction(plain)):
-        name = getattr(function, "__name__", repr(function))
-        raise DeclarationError(f"{what} is a coroutine: write `async def {name}(...): {body}`, not a plain function.")
+    async def cast(
+        self,
+        value: Any,
+        *,
+        key: Any = None,
+        timestamp: float | None = None,
+        partition: int | None = None,
+        headers: dict[str, bytes] | None = None,
+    ) -> None:
+        """Send the agent a value, as `topic.send` does: within an agent it leaves with the task's commit."""
+        await self.topic.send(value, key=key, timestamp=timestamp, partition=partition, headers=headers)
 
+    async def send(
+        self,
+        value: Any,
+        *,
+        key: Any = None,
+        timestamp: float | None = None,
+        partition: int | None = None,
+        headers: dict[str, bytes] | None = None,
+        reply_to: Agent | Topic | None = None,
+        correlation_id: str | None = None,
+    ) -> None:
+        """Send the agent a value, as `cast`; what it yields for that goes to `reply_to` too.
 
-def tables_used(function: Callable[..., Any]) -> list[AgentTable]:
-    """Find the tables that a function names, itself or through functions of its own module.
+        Such a reply has the header `flows-correlation-id`, where one is given.
+        """
+        more = dict(headers or {})
+        if reply_to is not None:
+            more["flows-reply-to"] = (reply_to.topic if isinstance(reply_to, Agent) else reply_to).name.encode()
+        if correlation_id is not None:
+            more["flows-correlation-id"] = correlation_id.encode()
+        await self.cast(value, key=key, timestamp=timestamp, partition=partition, headers=more or None)
 
-    It reads names, not behaviour: a table reached in another way must be declared with `tables=[…]`.
-    """
-    found: dict[str, AgentTable] = {}
-    seen: set[int] = set()
-    queue: list[Any] = [inspect.unwrap(function)]
-    while queue:
-        item = queue.pop()
-        if id(item) in seen:
-            continue
-        seen.add(id(item))
-        if isinstance(item, AgentTable):
-            found[item.name] = item
-        elif isinstance(item, FunctionType):
-            queue.extend(v for v in _mentioned(item) if isinstance(v, AgentTable) or _is_near(v, item))
-    return [found[name] for name in sorted(found)]
+    async def ask(
+        self,
+        value: Any,
+        *,
+        key: Any = None,
+        timeout: Duration = TIMEOUT,
+        returns: Any = Any,
+        timestamp: float | None = None,
+        partition: int | None = None,
+        headers: dict[str, bytes] | None = None,
+    ) -> Any:
+        """Send the agent a value and return the first thing that it yields for it, once that is committed.
 
+        An agent that yields nothing answers None when it is done with the record. `returns` is the type of the answer,
+        such as a Record; without it the answer is what JSON says. The question leaves at once, also within an agent:
+        when the record in hand is tried again, the question is asked again.
 
-def _is_near(value: Any, function: FunctionType) -> bool:
-    return isinstance(value, FunctionType) and value.__module__ == function.__module__
+        Raises `TimeoutError` after `timeout`, and `AgentError` where the agent refused the value, or where the asking
+        task would wait for itself.
+        """
+        seconds = microseconds(timeout, "timeout") / 1_000_000
+        if seconds <= 0:
+            raise ValueError(f"agent {self.name!r}: a timeout must be positive, not {timeout!r}")
+        asking = runtime(f"agent {self.name!r}.ask").ask
+        return await asking(self.name, self.topic, value, key, timestamp, partition, headers, seconds, returns)
 
+    def map(
+        self, values: Values, *, key: Any = None, timeout: Duration = TIMEOUT, returns: Any = Any
+    ) -> AsyncIterator[Any]:
+        """Ask for each value and iterate over the answers as they come, in any order."""
+        return self.kvmap(_with_key(key, values), timeout=timeout, returns=returns)
 
-def _mentioned(function: FunctionType) -> Iterator[Any]:
-    yield from (*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values())
-    for cell in function.__closure__ or ():
+    async def kvmap(self, items: Values, *, timeout: Duration = TIMEOUT, returns: Any = Any) -> AsyncIterator[Any]:
+        """Ask for each (key, value) and iterate over the answers as they come, in any order."""
+        running: set[asyncio.Task[Any]] = set()
         try:
-            yield cell.cell_contents
-        except ValueError:  # a name that is bound later
-            continue
-    names = set(_names(function.__code__))
-    found = [function.__globals__.get(name) for name in names]
-    modules: set[int] = set()
-    while found:
-        value = found.pop()
-        yield value
-        if isinstance(value, ModuleType) and id(value) not in modules:
-            modules.add(id(value))
-            found += [v for n in names if isinstance(v := vars(value).get(n), AgentTable | ModuleType)]
+            async for key, value in _each(items):
+                running.add(asyncio.create_task(self.ask(value, key=key, timeout=timeout, returns=returns)))
+                while len(running) >= AT_ONCE:
+                    done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+                    for task in done:
+                        yield task.result()
+            while running:
+                done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    yield task.result()
+        finally:
+            await _cancel(running)
+
+    async def join(
+        self, values: Values, *, key: Any = None, timeout: Duration = TIMEOUT, returns: Any = Any
+    ) -> list[Any]:
+        """Ask for each value and return the answers in the order of the values."""
+        return await self.kvjoin(_with_key(key, values), timeout=timeout, returns=returns)
+
+    async def kvjoin(self, items: Values, *, timeout: Duration = TIMEOUT, returns: Any = Any) -> list[Any]:
+        """Ask for each (key, value) and return the answers in the order of the items."""
+        limit = asyncio.Semaphore(AT_ONCE)
+
+        async def ask(key: Any, value: Any) -> Any:
+            async with limit:
+                return await self.ask(value, key=key, timeout=timeout, returns=returns)
+
+        tasks = [asyncio.create_task(ask(key, value)) async for key, value in _each(items)]
+        try:
+            return await asyncio.gather(*tasks)
+        finally:
+            await _cancel(tasks)
 
 
-def _names(code: CodeType) -> Iterator[str]:
-    yield from code.co_names
-    for constant in code.co_consts:
-        if isinstance(constant, CodeType):
-            yield from _names(constant)
+async def _each(items: Values) -> AsyncIterator[Any]:
+    if isinstance(items, AsyncIterable):
+        async for item in items:
+            yield item
+    else:
+        for item in items:
+            yield item
+
+
+async def _with_key(key: Any, values: Values) -> AsyncIterator[tuple[Any, Any]]:
+    async for value in _each(values):
+        yield key, value
+
+
+async def _cancel(tasks: Iterable[asyncio.Task[Any]]) -> None:
+    tasks = list(tasks)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

@@ -7,17 +7,30 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import msgspec
 
-from dsl.agent import Agent, check_coroutine, tables_used
+from dsl.agent import Agent
 from dsl.checks import check_one_of, checked_name, element_type, key_type
 from dsl.durations import Duration, microseconds
 from dsl.errors import DeclarationError
-from dsl.plan.nodes import AgentNode, Node, SourceNode, TableNode, TimerNode, on_close_id, router_rule
+from dsl.plan.nodes import (
+    AgentNode,
+    FilterNode,
+    MapNode,
+    Node,
+    ProjectNode,
+    SourceNode,
+    TableNode,
+    TimerNode,
+    TopicNode,
+    on_close_id,
+    router_rule,
+)
 from dsl.plan.types import Field, Schema, value_name
 from dsl.routing import Router, sinks_of
 from dsl.sets import SetTable
 from dsl.steps import Steps
 from dsl.stream import Stream
 from dsl.table import AgentTable, DictTable, Table
+from dsl.tables_used import check_coroutine, tables_used
 from dsl.topic import Topic
 from dsl.window import AnyWindow
 from dsl.windowed import WindowedTable, dictionary_schema, dictionary_window
@@ -142,9 +155,16 @@ class AgentSteps(Steps):
                 function,
             )
             self._functions.update({router_rule(step, i): r.function for i, r in enumerate(routers)})
-            return Agent(step, function)
+            return Agent(step, function, self._topic_of(source))
 
         return declare
+
+    def _topic_of(self, source: Stream) -> Topic | None:
+        """Return the topic whose records come to a stream in the same task."""
+        node = self._nodes[source.step]
+        while isinstance(node, FilterNode | ProjectNode | MapNode):
+            node = self._nodes[node.input]
+        return self._app._topics.get(node.name) if isinstance(node, TopicNode) else None
 
     def timer(self, interval: Duration, *, tables: Iterable[AgentTable] = ()) -> Callable[[Function], Function]:
         """Call a coroutine every `interval`, inside the commit of each task that holds the tables it uses."""

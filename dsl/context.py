@@ -45,6 +45,20 @@ class Runtime(Protocol):
         The time is None for a record without one, and where no record is in hand.
         """
 
+    async def ask(
+        self,
+        agent: str,
+        topic: Any,
+        value: Any,
+        key: Any,
+        timestamp: float | None,
+        partition: int | None,
+        headers: dict[str, bytes] | None,
+        timeout: float,
+        returns: Any,
+    ) -> Any:
+        """Send a question to an agent's topic at once and return the answer; `timeout` is in seconds."""
+
     async def send(
         self,
         topic: Any,

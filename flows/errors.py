@@ -82,5 +82,9 @@ class AgentError(FlowsError):
     """An agent did something that cannot be carried out (wrong place for a table, wrong type of key)."""
 
 
+class AnswerTimeout(FlowsError, TimeoutError):
+    """An agent that was asked has not answered in time."""
+
+
 class UsageError(FlowsError):
     """The command line or a setting is wrong; exit code 2."""

@@ -8,12 +8,15 @@ with app.test() as t:
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from dsl.agent import TIMEOUT, Agent
+from dsl.context import current
 from dsl.durations import Duration, microseconds
 from dsl.joined import Joined
 from dsl.stream import Stream
@@ -27,8 +30,9 @@ from flows.compile.names import dead_letters, late_topic, topic_specs
 from flows.compile.tables import table_decoders
 from flows.errors import FlowsError
 from flows.metrics import WorkerMetrics
+from flows.run.asking import Asking
 from flows.run.environment import Environment, Probe, no_probe
-from flows.run.free_timers import FreeTimer, free_timers
+from flows.run.free_timers import DirectRuntime, FreeTimer, free_timers
 from flows.run.task import Task
 from flows.settings import Guarantee
 from flows.state.base import Store
@@ -78,6 +82,7 @@ class Driver:
             progress=lambda *_: None,
             backoff=_no_pause,
             commit_interval=0.05 if guarantee == "exactly_once" else 0.0,
+            asking=Asking(self._plan, self._broker, self.clock),
             guarantee=guarantee,
             probe=probe,
         )
@@ -162,6 +167,17 @@ class Driver:
         name = source if isinstance(source, str) else self._taps.get(source.step, source.step)
         return self._reader(name).take()
 
+    def ask(self, agent: Agent, value: Any, key: Any = None, timeout: Duration = TIMEOUT, returns: Any = Any) -> Any:
+        """Ask an agent and return its answer. Raises `AnswerTimeout` where it does not come in time."""
+        context = contextvars.copy_context()
+        context.run(current.set, DirectRuntime(self._env))
+        asking = agent.ask(value, key=key, timeout=timeout, returns=returns)
+        task = self._loop.create_task(asking, context=context)
+        self._settle()
+        if not task.done():
+            self.advance(timeout)
+        return self._run(_result(task), f"ask {agent.name}")
+
     def late(self, table: Table | AgentTable | Joined | str) -> list[LateRecord]:
         """Return all records that were late for a table or a join, with the windows that were closed for them."""
         name = table if isinstance(table, str) else table.step if isinstance(table, Joined) else table.name
@@ -196,6 +212,7 @@ class Driver:
         try:
             self._run(self._abandon(), "stop")
         finally:
+            self._run(self._env.asking.close(), "stop")
             self._run(self._loop.shutdown_asyncgens(), "stop")
             self._loop.close()
 
@@ -225,8 +242,10 @@ class Driver:
         for task in self._tasks:
             if task not in self._works:
                 self._works[task] = self._loop.create_task(_work(task))
+        news = self._broker.news
         self._loop.run_until_quiet()
-        moved = False
+        # One that is not done may have written for others that were.
+        moved = self._broker.news is not news
         for task, work in list(self._works.items()):
             if work.done():
                 del self._works[task]
@@ -282,6 +301,10 @@ class Driver:
 
     def _now_ms(self) -> int:
         return int(self.clock.now() * 1000)
+
+
+async def _result(task: asyncio.Task[Any]) -> Any:
+    return await task
 
 
 async def _finish(task: Task) -> None:

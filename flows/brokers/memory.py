@@ -97,7 +97,7 @@ class MemoryBroker:
         self._offsets: dict[str, dict[TopicPartition, Committed]] = {}
         self._epochs: dict[str, int] = {}
         self._groups = MemoryGroups()
-        self._news = asyncio.Event()
+        self.news = asyncio.Event()  # of the next write; another one after it
 
     async def start(self) -> None:
         """Do nothing: memory is there."""
@@ -137,8 +137,8 @@ class MemoryBroker:
         self._check(outputs)
         for tp, out in outputs.items():
             self._log(tp).append(out)
-        self._news.set()
-        self._news = asyncio.Event()
+        self.news.set()
+        self.news = asyncio.Event()
         return {tp: self._log(tp).end for tp in outputs}
 
     async def producer(self, transactional_id: str) -> Producer:
@@ -242,7 +242,7 @@ class _MemoryReader:
         found = self._read(max_records)
         if self._positions == before and timeout > 0:
             try:
-                await asyncio.wait_for(self._broker._news.wait(), timeout)
+                await asyncio.wait_for(self._broker.news.wait(), timeout)
             except TimeoutError:
                 return []
             found = self._read(max_records)

@@ -13,6 +13,7 @@ from flows.compile.pipeline import TimerRun
 from flows.decode.values import decoder_of
 from flows.emit.late import LateWrites
 from flows.operate.agent import AgentRunner, AgentSpec
+from flows.operate.replies import Replies
 from flows.sink.targets import TopicChoice
 
 if TYPE_CHECKING:
@@ -110,6 +111,9 @@ def _spec(
         tables=states,
         now=context.clock.now,
         late=late.add,
+        replies=Replies(compiler.encoders, context.max_record_bytes, context.now_ms),
+        ask=context.ask,
+        part=context.part.name,
         encoder=compiler.encoders,
         emit=lambda output: outbox.append(*output),
         dead=compiler.dead,

@@ -33,6 +33,7 @@ class TaskContext(msgspec.Struct, kw_only=True):
     max_ahead: float = 3600.0
     max_record_bytes: int = 1_000_000
     backoff: Callable[[int], Awaitable[None]]
+    ask: Callable[..., Awaitable[Any]]
 
     def now_ms(self) -> int:
         return int(self.clock.now() * 1000)

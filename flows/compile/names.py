@@ -33,6 +33,11 @@ def changelog(app: str, store_table: str) -> str:
     return f"{app}-{store_table}-changelog"
 
 
+def reply_topic(app: str) -> str:
+    """Name the topic of answers to questions: made at the first one."""
+    return f"{app}-replies"
+
+
 def dead_letters(app: str) -> str:
     """Name the app's dead-letter topic."""
     return f"{app}-dead-letters"

@@ -19,6 +19,7 @@ from flows.operate.agent_stream import AgentStream
 from flows.operate.base import Batch, DeadLetters
 from flows.operate.dict_table import DictTableState
 from flows.operate.dict_view import Late, Savepoint
+from flows.operate.replies import Answers, Replies, asked_by
 
 Output = tuple[str, int, bytes | None, bytes | None, int, Headers]
 
@@ -58,6 +59,9 @@ class AgentSpec(msgspec.Struct, kw_only=True):
     backoff: Callable[[int], Awaitable[None]]
     now: Callable[[], float]
     late: Callable[[Late, list[Event]], None]
+    replies: Replies
+    ask: Callable[..., Awaitable[Any]]
+    part: str
 
 
 class AgentInstance:
@@ -69,6 +73,7 @@ class AgentInstance:
         self.savepoint = Savepoint(spec.tables)
         self.tables: dict[str, TableAccess] = dict(self.savepoint.tables)
         self.outputs: list[Output] = []
+        self._answers = Answers(spec.replies, self.input)
         self.failures = 0
         self._more: asyncio.Future[bool] | None = None
         self._resting: asyncio.Future[None] | None = None
@@ -146,7 +151,7 @@ class AgentInstance:
         if self.savepoint.late:
             self._spec.late(self.savepoint.late, self.input.held())
             self.savepoint.late.clear()
-        for output in self.outputs:
+        for output in (*self.outputs, *self._answers.finish()):
             self._spec.emit(output)
         self.outputs.clear()
         self.failures = 0
@@ -158,6 +163,12 @@ class AgentInstance:
     def in_hand(self) -> tuple[float | None, Any]:
         """Return the largest event time in hand, and the last value."""
         return self.input.time_in_hand(), self.input.value_in_hand()
+
+    async def ask(self, agent: str, topic: Any, value: Any, key: Any, timestamp: float | None, *rest: Any) -> Any:
+        """Ask another agent, outside of the task's transaction. Raises `AgentError` where it would wait for itself."""
+        timestamp = self.input.time_in_hand() if timestamp is None else timestamp
+        waits = (*asked_by(self.input.held()), self._spec.part)
+        return await self._spec.ask(agent, topic, value, key, timestamp, *rest, waits=waits)
 
     async def send(
         self,
@@ -205,11 +216,13 @@ class AgentInstance:
                 time = self.input.time_in_hand()
                 for topic in (*self._spec.sinks, *(choose(value) for choose in self._spec.routers)):
                     self.outputs.append(self._spec.encoder.encode(topic, value, None, time, None, None))
+                self.outputs.extend(self._answers.of(value))
 
     async def _failed(self, error: BaseException) -> None:
         """Take back what the record did; retry it after a pause, or give it up."""
         self.savepoint.roll_back()
         self.outputs.clear()
+        self._answers.forget()
         held, taken = self.input.held(), self.input.in_hand > 0
         self.input.take_back()
         if isinstance(error, StateError | BrokerError) and not isinstance(error, RecordTooLarge):
@@ -223,6 +236,8 @@ class AgentInstance:
         reason = f"{type(error).__name__}: {error} ({self.failures} attempts)"
         for event in held:
             self._spec.dead.refuse(self.name, as_records(event), 0, reason, on_error=self._spec.on_error)
+        for output in self._answers.refuse(held, reason):
+            self._spec.emit(output)
         self.input.drop_failed(len(held), taken)
         self.failures = 0
 

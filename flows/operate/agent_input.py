@@ -117,6 +117,13 @@ class AgentInput:
             self._time = hand, self._latest()
         return self._time[1]
 
+    @property
+    def has_headers(self) -> bool:
+        """Whether something in hand may have headers."""
+        if self.in_hand:
+            return any(event.headers for event in self.taken[: self.in_hand])
+        return self.batch is not None and self.batch.records.headers is not None
+
     def value_in_hand(self) -> Any:
         """Return the last of the values in the agent's hands; None where there is none."""
         if self.in_hand:

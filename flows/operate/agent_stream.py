@@ -39,10 +39,11 @@ class AgentStream:
                 await instance.more()
             until = perf_counter() + SLICE
             values = given.values
+            asked = given.has_headers
             for i in range(given.pos, given.end):
                 given.pos = i + 1
                 yield values[i]
-                if touched or outputs or late or instance.failures:
+                if touched or outputs or late or asked or instance.failures:
                     instance.finish()
                 elif undo:
                     undo.clear()

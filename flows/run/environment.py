@@ -13,6 +13,7 @@ from flows.clock import Clock
 from flows.compile.tables import TableDecoder
 from flows.metrics import WorkerMetrics
 from flows.query.base import Change
+from flows.run.asking import Asking
 from flows.run.progress import Report
 from flows.run.turns import Turns
 from flows.settings import Guarantee
@@ -48,6 +49,7 @@ class Environment(msgspec.Struct, kw_only=True):
     open_store: Callable[[str], Store]
     progress: Report
     backoff: Callable[[int], Awaitable[None]]
+    asking: Asking
     commit_interval: float = 0.05
     commit_rows: int = 20_000
     chunk: int = 4096

@@ -27,6 +27,7 @@ class DirectRuntime:
     def __init__(self, env: Environment) -> None:
         self.tables: dict[str, TableAccess] = {}
         self._broker, self._clock = env.broker, env.clock
+        self.ask = env.asking.ask
         self._encoders = topic_encoders(env.plan, env.broker.max_record_bytes, lambda: int(env.clock.now() * 1000))
 
     def now(self) -> float:

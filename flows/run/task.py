@@ -152,6 +152,7 @@ class Task:
             max_ahead=env.max_ahead,
             max_record_bytes=env.broker.max_record_bytes,
             backoff=env.backoff,
+            ask=env.asking.ask,
         )
 
     def _check_fingerprints(self, tables: Mapping[str, str], found: Mapping[str, bytes]) -> None:

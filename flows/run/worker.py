@@ -22,6 +22,7 @@ from flows.errors import BrokerUnavailable, StateError
 from flows.metrics import WorkerMetrics
 from flows.query.live import ChangeHub
 from flows.query.sql import Result, run_sql
+from flows.run.asking import Asking
 from flows.run.cluster import Cluster
 from flows.run.drained import is_drained
 from flows.run.environment import Environment, Probe, no_probe
@@ -171,6 +172,7 @@ class Worker:
             await handover.abort()
             if web is not None:
                 await web.stop()
+            await env.asking.close()
             await cluster.close()
             self._hub.close()
 
@@ -244,6 +246,7 @@ class Worker:
     def _environment(self, broker: Any) -> Environment:
         settings = self.settings
         self._hub = ChangeHub()
+        self.asking = Asking(self.plan, broker, self.clock)
         self._progress = Progress(settings)
         self._stores = Stores(settings.state, settings.cache_bytes, settings.write_buffer_bytes)
         return Environment(
@@ -257,6 +260,7 @@ class Worker:
             progress=self._progress.restore,
             backoff=_back_off,
             commit_interval=settings.commit_seconds,
+            asking=self.asking,
             commit_rows=settings.commit_records,
             chunk=settings.chunk_records,
             fetch_records=settings.fetch_records,

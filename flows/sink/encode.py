@@ -101,3 +101,8 @@ class Encoders:
     ) -> Output:
         """Encode a value for a topic of the plan."""
         return self._by_topic[topic].encode(value, key, timestamp, partition, headers)
+
+    def answer(self, topic: str, value: Any, key: bytes | None, headers: dict[str, bytes]) -> Output | None:
+        """Encode an answer for a topic of the plan, keyed as what it answers; None where the plan has no such topic."""
+        found = self._by_topic.get(topic)
+        return None if found is None else found.encode(value, None if found.key_field else key, headers=headers)

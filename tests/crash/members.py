@@ -19,6 +19,7 @@ from flows.clock import ManualClock
 from flows.compile.names import topic_specs
 from flows.compile.tables import table_decoders
 from flows.metrics import WorkerMetrics
+from flows.run.asking import Asking
 from flows.run.drained import is_drained
 from flows.run.environment import Environment
 from flows.run.handover import Handover
@@ -112,6 +113,7 @@ class Machine:
             open_store=lambda task: self.stores.setdefault(task, MemoryStore(group.clock)),
             progress=lambda *_: None,
             backoff=_at_once,
+            asking=Asking(group.plan, group.broker, group.clock),
             idle_after=1e9,
             probe=self.life.probe,
         )

@@ -14,6 +14,7 @@ from flows.clock import ManualClock
 from flows.compile.names import topic_specs
 from flows.errors import StateCorrupt
 from flows.metrics import WorkerMetrics
+from flows.run.asking import Asking
 from flows.run.environment import Environment
 from flows.run.standby import Standbys
 from flows.state.memory import MemoryStore
@@ -78,6 +79,7 @@ class World:
             open_store=self.disk,
             progress=lambda *_: None,
             backoff=lambda attempt: asyncio.sleep(0),
+            asking=Asking(self.plan, self.broker, self.clock),
         )
         self.copies = Standbys(env, 1, stored=lambda task: self.disk.store.positions(), discard=self.disk.discard)
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 import flows
-from dsl.agent import tables_used
 from dsl.plan.graph import Plan
+from dsl.tables_used import tables_used
 from flows import DictTable
 from tests.dsl import shelf
 from tests.dsl.shelf import on_shelf as renamed
