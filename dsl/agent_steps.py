@@ -12,8 +12,8 @@ from dsl.checks import check_one_of, checked_name, element_type, key_type
 from dsl.durations import Duration, microseconds
 from dsl.errors import DeclarationError
 from dsl.plan.nodes import (
+    PASSING,
     AgentNode,
-    FilterNode,
     MapNode,
     Node,
     ProjectNode,
@@ -21,6 +21,7 @@ from dsl.plan.nodes import (
     TableNode,
     TimerNode,
     TopicNode,
+    inputs_of,
     on_close_id,
     router_rule,
 )
@@ -162,8 +163,8 @@ class AgentSteps(Steps):
     def _topic_of(self, source: Stream) -> Topic | None:
         """Return the topic whose records come to a stream in the same task."""
         node = self._nodes[source.step]
-        while isinstance(node, FilterNode | ProjectNode | MapNode):
-            node = self._nodes[node.input]
+        while isinstance(node, (*PASSING, ProjectNode, MapNode)):
+            node = self._nodes[inputs_of(node)[0]]
         return self._app._topics.get(node.name) if isinstance(node, TopicNode) else None
 
     def timer(self, interval: Duration, *, tables: Iterable[AgentTable] = ()) -> Callable[[Function], Function]:

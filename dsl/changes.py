@@ -105,12 +105,12 @@ def check_changes(stream: Stream, window: AnyWindow | None, aggregates: dict[str
 
 
 def refuse_changes(stream: Stream, doing: str) -> None:
-    """Refuse to take changes of a table as one side of a join in a window: they come at commits, not in time."""
+    """Refuse to take changes of a table as an input of a join in a window or of a merge: they come at commits, not in time."""
     found = _changing(stream)
     if found is not None:
         raise DeclarationError(
             f"{doing}: {stream.step} is what commits change in {found.table!r}, which has no order with other records: "
-            "write it to a topic and join that, .changes().through(topic)."
+            "write it to a topic and take that, .changes().through(topic)."
         )
 
 

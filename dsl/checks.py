@@ -8,6 +8,7 @@ from typing import Any, get_origin
 import msgspec
 
 from dsl.errors import DeclarationError, nearest
+from dsl.plan.functions import unknown_column
 from dsl.plan.types import DataType, Kind, Schema, schema_of, value_name
 
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,200}")
@@ -80,6 +81,21 @@ def checked_name(what: str, name: str) -> str:
     if not isinstance(name, str) or not _NAME.fullmatch(name) or name in (".", ".."):
         raise DeclarationError(f"{what} name {name!r}: use 1 to 200 of the characters a-z A-Z 0-9 . _ -")
     return name
+
+
+def checked_keys(what: str, schema: Schema, keys: tuple[str, ...]) -> tuple[DataType, ...]:
+    """Return the types of columns that are to be keys."""
+    types = []
+    for key in keys:
+        found = schema.get(key) if isinstance(key, str) else None
+        if found is None:
+            raise unknown_column(str(key), schema)
+        if found.kind in (Kind.OTHER, Kind.DURATION):
+            raise DeclarationError(f"{what}({key!r}): the column's values cannot be keys.")
+        types.append(found)
+    if len(set(keys)) < len(keys):
+        raise DeclarationError(f"{what}{keys!r} names a column twice.")
+    return tuple(types)
 
 
 def checked_partitions(what: str, partitions: int) -> int:

@@ -9,8 +9,9 @@ from dsl.checks import check_one_of, checked_name, checked_partitions
 from dsl.durations import Duration, microseconds
 from dsl.errors import DeclarationError, nearest
 from dsl.join import Names
+from dsl.placing import place_of
 from dsl.plan.functions import unknown_column
-from dsl.plan.nodes import JoinNode, MapNode, Node, RepartitionNode, TopicNode, inputs_of
+from dsl.plan.nodes import JoinNode, RepartitionNode
 from dsl.plan.types import DataType, Field, Kind, Schema
 from dsl.stream import Stream
 from dsl.topic import Topic
@@ -206,7 +207,7 @@ def _together(sides: Sides, name: str, keys: tuple[str, ...], right_keys: tuple[
     elif counts == [1, 1] or _share_partitions(left, right, keys, right_keys):
         return left.step, right.step
     placed = [
-        _place(app._nodes, s.step) == ("key", "") and s.key == k[0] and len(k) == 1
+        place_of(app, s.step) == ("key", "") and s.key == k[0] and len(k) == 1
         for s, k in ((left, keys), (right, right_keys))
     ]
     fixed = {count for count, there in zip(counts, placed, strict=True) if there}
@@ -231,22 +232,6 @@ def _share_partitions(left: Stream, right: Stream, keys: tuple[str, ...], right_
     """Tell whether records of equal keys lie in partitions of one number already."""
     if left.key is None or right.key is None or (left.key, right.key) not in zip(keys, right_keys, strict=True):
         return False
-    nodes, app = left.app._nodes, left.app
+    app = left.app
     same_count = app._partitions_before(left.step) == app._partitions_before(right.step)
-    return same_count and _place(nodes, left.step) == _place(nodes, right.step)
-
-
-def _place(nodes: dict[str, Node], step: str) -> tuple[str, str]:
-    """Say what chose the partitions of a step's records: equal for equal choices by equal keys.
-
-    Internal topics go by the canonical key, external ones that are declared so by the message key's murmur2; of the
-    others it is unknown, but the same for all that comes from one topic.
-    """
-    node = nodes[step]
-    while not isinstance(node, TopicNode | RepartitionNode | MapNode):
-        node = nodes[inputs_of(node)[0]]
-    if isinstance(node, RepartitionNode):
-        return ("key", "") if len(node.keys) == 1 else ("keys", node.id)
-    if isinstance(node, TopicNode) and node.partitioned_by == "murmur2":
-        return "message key", "murmur2"
-    return "unknown", node.id
+    return same_count and place_of(app, left.step) == place_of(app, right.step)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
 import msgspec
 
-from dsl.checks import checked_partitions, function_name
+from dsl.checks import checked_keys, checked_partitions, function_name
+from dsl.durations import Duration
 from dsl.errors import DeclarationError
 from dsl.expr import Expr, to_node
 from dsl.grouped import Grouped, Windowed
@@ -95,6 +96,39 @@ class Stream(Joins):
         )
         return Stream(self.app, step, schema, self.key if untouched else None)
 
+    def merge(self, *others: Stream) -> Stream:
+        """Put streams of the same columns together.
+
+        A task takes the records of several topics in the order of their event times, as far as they are there: the
+        topics need the same number of partitions. The merged stream has a key where all topics have that key and are
+        known to be partitioned alike: by one partitioner, or all `partitioned_by="murmur2"`.
+        """
+        from dsl.shaping import add_merge
+
+        return add_merge(self, others)
+
+    def sample(self, rate: float | None = None, *, every: int | None = None, by: str | Iterable[str] = ()) -> Stream:
+        """Keep a part of the records, always the same ones: `sample(0.01)`, or `sample(every=100)`.
+
+        `rate` goes by a hash of the record's place, its topic, partition and offset; `every` by the offset alone. With
+        `by` both go by a hash of these columns, so that all records of a user, say, are kept or none.
+        """
+        from dsl.shaping import add_sample
+
+        return add_sample(self, rate, every, by)
+
+    def dedupe(self, *by: str, within: Duration, name: str | None = None) -> Stream:
+        """Keep the first record of each key: others with an event time less than `within` from it are left out.
+
+        The records must be partitioned by one of the columns: `by` has the topic's key among them. What was kept is
+        remembered in the task's state, named `name` (default: the step's id), until time has passed it by twice
+        `within`. A record that is `within` or more behind the stream time cannot be told from a repetition: it goes to
+        the dead letters, as does one without a key or time.
+        """
+        from dsl.shaping import add_dedupe
+
+        return add_dedupe(self, by, within, name)
+
     def map(self, function: Callable[[Any], Any], *, returns: type[msgspec.Struct] | None = None) -> Stream:
         """Call a Python function for each record; it returns a Record, or None to drop the record.
 
@@ -151,16 +185,9 @@ class Stream(Joins):
         schema = self._columns(f"group_by{keys!r}")
         if not keys:
             raise DeclarationError(f"{self.step}.group_by needs at least one column.")
-        for key in keys:
-            found = schema.get(key) if isinstance(key, str) else None
-            if found is None:
-                raise unknown_column(str(key), schema)
-            if found.kind in (Kind.OTHER, Kind.DURATION):
-                raise DeclarationError(f"{self.step}.group_by({key!r}): the column's values cannot be keys.")
+        checked_keys(f"{self.step}.group_by", schema, keys)
         if partitions is not None:
             checked_partitions(f"{self.step}.group_by", partitions)
-        if len(set(keys)) < len(keys):
-            raise DeclarationError(f"{self.step}.group_by{keys!r} names a column twice.")
         return Grouped(self, keys, partitions)
 
     def window(self, window: AnyWindow) -> Windowed:

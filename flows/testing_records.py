@@ -8,7 +8,17 @@ from typing import Any
 import msgspec
 
 from dsl.plan.graph import Plan
-from dsl.plan.nodes import ChangesNode, FilterNode, JoinNode, MapNode, ProjectNode, SinkNode, TopicNode, inputs_of
+from dsl.plan.nodes import (
+    PASSING,
+    ChangesNode,
+    JoinNode,
+    MapNode,
+    MergeNode,
+    ProjectNode,
+    SinkNode,
+    TopicNode,
+    inputs_of,
+)
 from dsl.plan.types import Kind
 from flows.brokers.base import Headers, Records, TopicPartition
 from flows.brokers.memory import MemoryBroker
@@ -169,7 +179,7 @@ def with_taps(plan: Plan) -> tuple[Plan, dict[str, str]]:
     """Add to each derived stream a topic that the driver reads; return the plan and the topics by step."""
     taps: dict[str, str] = {}
     nodes = list(plan.nodes.values())
-    for node in plan.of_type(FilterNode, ProjectNode, MapNode, JoinNode, ChangesNode):
+    for node in plan.of_type(*PASSING, MergeNode, ProjectNode, MapNode, JoinNode, ChangesNode):
         if isinstance(node, ChangesNode) and node.retract:
             continue
         name = f"{plan.app}-tap-{node.id}"
@@ -193,6 +203,6 @@ def plan_partitions(plan: Plan, step: str) -> int:
 
 def _row_type(plan: Plan, step: str) -> Any:
     node: Any = plan.nodes[step]
-    while isinstance(node, FilterNode):
-        node = plan.nodes[node.input]
+    while isinstance(node, (*PASSING, MergeNode)):
+        node = plan.nodes[inputs_of(node)[0]]
     return Any if isinstance(node, ProjectNode | JoinNode | ChangesNode) else plan.types.get(node.id, Any)

@@ -15,7 +15,16 @@ import msgspec
 
 from dsl.plan.exprs import render
 from dsl.plan.graph import Plan
-from dsl.plan.nodes import AggregateCall, AggregateNode, JoinNode, RepartitionNode, TableNode, TopicNode, inputs_of
+from dsl.plan.nodes import (
+    AggregateCall,
+    AggregateNode,
+    DedupeNode,
+    JoinNode,
+    RepartitionNode,
+    TableNode,
+    TopicNode,
+    inputs_of,
+)
 from dsl.plan.wire import node_to_builtins
 from dsl.window import AnyWindow, FixedWindow
 
@@ -50,9 +59,9 @@ class StoredAggregate(msgspec.Struct, frozen=True, kw_only=True):
 class Descriptor(msgspec.Struct, frozen=True, kw_only=True):
     """What the stored bytes of one table depend on.
 
-    `kind` is "aggregate", "regrouped" (aggregates of another table's rows), "dictionary", "set" or "join"; `keys` are
-    names and kinds; `size` and `step` the window's, in microseconds, where they say all of its shape, else `cut` does;
-    `placed` says what chose the partition of a row.
+    `kind` is "aggregate", "regrouped" (aggregates of another table's rows), "dictionary", "set", "join" or "dedupe";
+    `keys` are names and kinds; `size` and `step` the window's, in microseconds, where they say all of its shape, else
+    `cut` does; `placed` says what chose the partition of a row.
     """
 
     table: str
@@ -88,7 +97,7 @@ class Descriptor(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def describe(plan: Plan, table: str) -> Descriptor:
-    """Describe a table of a plan, or what a join keeps. Raises `KeyError` for an unknown name."""
+    """Describe a table of a plan, or what a join or a dedupe keeps. Raises `KeyError` for an unknown name."""
     node = plan.stored_nodes()[table]
     held = next((s.partitions for s in plan.subtopologies if node.id in s.steps), 0)
     if isinstance(node, TableNode):
@@ -110,6 +119,9 @@ def describe(plan: Plan, table: str) -> Descriptor:
             partitions=held,
             placed=_placed(plan, node),
         )
+    if isinstance(node, DedupeNode):
+        keys = tuple((k, t.kind.value) for k, t in zip(node.keys, node.key_types, strict=True))
+        return Descriptor(table=table, kind="dedupe", keys=keys, partitions=held, placed=_placed(plan, node))
     return Descriptor(
         table=table,
         kind="regrouped" if node.retracts else "aggregate",
@@ -168,7 +180,7 @@ def _columns(node: Any) -> str:
     return ", ".join(f"{f.name}: {f.type.kind.value}" for f in node.schema)
 
 
-def _placed(plan: Plan, node: AggregateNode | JoinNode) -> str:
+def _placed(plan: Plan, node: AggregateNode | JoinNode | DedupeNode) -> str:
     above = plan.nodes[inputs_of(node)[0]]
     while not isinstance(above, RepartitionNode | TopicNode):
         above = plan.nodes[inputs_of(above)[0]]

@@ -11,7 +11,9 @@ import msgspec
 from dsl.errors import DeclarationError
 from dsl.plan.nodes import (
     AggregateNode,
+    DedupeNode,
     JoinNode,
+    MergeNode,
     Node,
     RepartitionNode,
     SourceNode,
@@ -82,9 +84,9 @@ class Plan:
         """Return all tables by name."""
         return {n.table: n for n in self.of_type(AggregateNode, TableNode)}
 
-    def stored_nodes(self) -> dict[str, AggregateNode | TableNode | JoinNode]:
-        """Return all that keeps rows in a task's store, by name: tables, and joins."""
-        return {**self.table_nodes(), **{n.id: n for n in self.of_type(JoinNode)}}
+    def stored_nodes(self) -> dict[str, AggregateNode | TableNode | JoinNode | DedupeNode]:
+        """Return all that keeps rows in a task's store, by name: tables, joins, and dedupes."""
+        return {**self.table_nodes(), **{n.id: n for n in self.of_type(JoinNode, DedupeNode)}}
 
     @cached_property
     def subtopologies(self) -> tuple[SubTopology, ...]:
@@ -147,9 +149,10 @@ class Plan:
         if len(set(topics.values())) > 1:
             counts = ", ".join(f"{t} has {p}" for t, p in topics.items())
             shared = sorted({t for s in steps if s in self.nodes for t in tables_of(self.nodes[s])})
+            merged = sorted(s for s in steps if isinstance(self.nodes.get(s), MergeNode))
+            through = f" through table {', '.join(shared)}" if shared else f" in {', '.join(merged)}" if merged else ""
             raise DeclarationError(
-                f"topics that share tasks{' through table ' + ', '.join(shared) if shared else ''} "
-                f"must have the same number of partitions: {counts}."
+                f"topics that share tasks{through} must have the same number of partitions: {counts}."
             )
         kept = [name for name, node in self.stored_nodes().items() if node.id in steps]
         name = min(kept) if all(t not in self._topic_names for t in topics) else next(iter(topics))

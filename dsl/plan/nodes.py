@@ -42,6 +42,37 @@ class FilterNode(msgspec.Struct, frozen=True, kw_only=True, tag="filter"):
     schema: Schema
 
 
+class MergeNode(msgspec.Struct, frozen=True, kw_only=True, tag="merge"):
+    """Make one stream of several, whose records a task takes in the order of their times."""
+
+    id: str
+    inputs: tuple[str, ...]
+    schema: Schema | None
+
+
+class SampleNode(msgspec.Struct, frozen=True, kw_only=True, tag="sample"):
+    """Keep a part of the records, or of the values of `by`: those with a hash below `rate`, or one in `every`."""
+
+    id: str
+    input: str
+    rate: float | None = None
+    every: int | None = None
+    by: tuple[str, ...] = ()
+    schema: Schema | None
+
+
+class DedupeNode(msgspec.Struct, frozen=True, kw_only=True, tag="dedupe"):
+    """Keep the first record of each key within some time, in microseconds. `table` names its state."""
+
+    id: str
+    input: str
+    table: str
+    keys: tuple[str, ...]
+    key_types: tuple[DataType, ...]
+    within: int
+    schema: Schema
+
+
 class ProjectNode(msgspec.Struct, frozen=True, kw_only=True, tag="project"):
     """Compute columns: all that come out (`select`), or some added to the rest (`with_columns`)."""
 
@@ -259,6 +290,9 @@ class JoinNode(msgspec.Struct, frozen=True, kw_only=True, tag="join"):
 Node = (
     TopicNode
     | FilterNode
+    | MergeNode
+    | SampleNode
+    | DedupeNode
     | ProjectNode
     | MapNode
     | RepartitionNode
@@ -274,10 +308,16 @@ Node = (
 )
 
 
+PASSING = (FilterNode, SampleNode, DedupeNode)
+"""The nodes that pass on some of their input's rows as they are."""
+
+
 def inputs_of(node: Node) -> tuple[str, ...]:
     """Return the ids of the steps that a step reads from."""
     if isinstance(node, JoinNode):
         return (node.left, node.right)
+    if isinstance(node, MergeNode):
+        return node.inputs
     return () if isinstance(node, TopicNode | TableNode | TimerNode | SourceNode) else (node.input,)
 
 

@@ -9,6 +9,7 @@ from dsl.plan.graph import Plan
 from dsl.plan.nodes import (
     AgentNode,
     AggregateNode,
+    DedupeNode,
     RepartitionNode,
     RouteNode,
     SinkNode,
@@ -93,6 +94,8 @@ def _check_partitioners(plan: Plan) -> None:
     for table, agents in users.items():
         topics = {topic.id: topic for agent in agents for topic in origins(plan, agent)}
         check_partitioned_alike(plan, list(topics.values()), f"table {table!r}")
+    for keyed in plan.of_type(AggregateNode, DedupeNode):
+        check_partitioned_alike(plan, origins(plan, keyed.input), f"table {keyed.table!r}")
 
 
 def _check_partition_rules(plan: Plan) -> None:
@@ -103,11 +106,11 @@ def _check_partition_rules(plan: Plan) -> None:
         if node.partition is not None or node.partition_function
         for topic in written_by(node)
     }
-    for table in plan.of_type(AggregateNode):
+    for table in plan.of_type(AggregateNode, DedupeNode):
         for topic in origins(plan, table.input):
             if isinstance(topic, TopicNode) and topic.name in ruled:
                 raise DeclarationError(
-                    f"table {table.table!r} is grouped by {topic.key!r}, the key of topic {topic.name!r}, but "
+                    f"{table.table!r} is grouped by {topic.key!r}, the key of topic {topic.name!r}, but "
                     f"{ruled[topic.name]} chooses its partitions by another rule: declare the topic without key, so "
                     "that group_by repartitions, or with the rule as its partitioner."
                 )

@@ -13,13 +13,16 @@ from dsl.plan.nodes import (
     AggregateCall,
     AggregateNode,
     ChangesNode,
+    DedupeNode,
     FilterNode,
     JoinNode,
     MapNode,
+    MergeNode,
     Node,
     ProjectNode,
     RepartitionNode,
     RouteNode,
+    SampleNode,
     SinkNode,
     SourceNode,
     TableNode,
@@ -27,8 +30,8 @@ from dsl.plan.nodes import (
     TopicNode,
 )
 
-_COLUMNAR = (FilterNode, ProjectNode, RepartitionNode, AggregateNode, ChangesNode)
-_ROW = (MapNode, JoinNode, AgentNode, TimerNode, SourceNode)
+_COLUMNAR = (FilterNode, MergeNode, SampleNode, ProjectNode, RepartitionNode, AggregateNode, ChangesNode)
+_ROW = (DedupeNode, MapNode, JoinNode, AgentNode, TimerNode, SourceNode)
 
 
 def path_of(plan: Plan, node: Node) -> str:
@@ -83,6 +86,19 @@ def _topic(node: TopicNode) -> str:
 
 def _filter(node: FilterNode) -> str:
     return f"keep {render(node.predicate)}"
+
+
+def _merge(node: MergeNode) -> str:
+    return f"merge {', '.join(node.inputs)}"
+
+
+def _sample(node: SampleNode) -> str:
+    of = f"values of {', '.join(node.by)}" if node.by else "records"
+    return f"keep {node.rate:g} of the {of}" if node.rate is not None else f"keep one in {node.every} {of}"
+
+
+def _dedupe(node: DedupeNode) -> str:
+    return f"keep the first by {', '.join(node.keys)} within {show(node.within)}, kept as {node.table}"
 
 
 def _project(node: ProjectNode) -> str:
@@ -174,6 +190,9 @@ def partitions(count: int) -> str:
 _WORDS: dict[type, Callable[[Any], str]] = {
     TopicNode: _topic,
     FilterNode: _filter,
+    MergeNode: _merge,
+    SampleNode: _sample,
+    DedupeNode: _dedupe,
     ProjectNode: _project,
     MapNode: _map,
     RepartitionNode: _repartition,

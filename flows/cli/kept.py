@@ -16,7 +16,7 @@ from dsl.plan.graph import Plan
 from dsl.plan.nodes import RepartitionNode
 from flows.brokers.base import Broker
 from flows.cli.subject import PLAN_FILE, Subject, stored_plan
-from flows.compile.names import changelog, store_tables
+from flows.compile.names import HIDDEN, changelog, store_tables
 from flows.errors import FlowsError, UsageError
 from flows.state.rocks import RocksStore
 from flows.state.rocks_open import destroy_store
@@ -47,7 +47,7 @@ async def find_kept(broker: Broker, subject: Subject, table: str | None) -> Kept
     Raises `UsageError` for an unknown table, and where the data folder is another app's.
     """
     plans = _plans(subject)
-    known = {name for plan in plans for name in plan.table_nodes()}
+    known = {name for plan in plans for name in plan.stored_nodes()}
     if table is not None and table not in known:
         close = nearest(table, known)
         raise UsageError(
@@ -55,9 +55,7 @@ async def find_kept(broker: Broker, subject: Subject, table: str | None) -> Kept
             fix=f"did you mean {close!r}?" if close else f"tables: {', '.join(sorted(known)) or 'none'}",
         )
     there = await broker.topics()
-    names = dict.fromkeys(
-        n for plan in plans for n in _topics(plan) if table is None or n == changelog(plan.app, table)
-    )
+    names = dict.fromkeys(name for plan in plans for name, of in _topics(plan) if table is None or of == table)
     return Kept(
         group=subject.plan.app,
         table=table,
@@ -106,10 +104,11 @@ def _plans(subject: Subject) -> list[Plan]:
     return [subject.plan] if stored is None else [subject.plan, stored]
 
 
-def _topics(plan: Plan) -> Iterator[str]:
+def _topics(plan: Plan) -> Iterator[tuple[str, str]]:
+    """Yield the topics that keep something, each with the table that it belongs to, "" for none."""
     for part in plan.subtopologies:
-        yield from (changelog(plan.app, table) for table in store_tables(plan, part))
-    yield from (node.topic for node in plan.of_type(RepartitionNode))
+        yield from ((changelog(plan.app, name), table) for name, table in store_tables(plan, part).items())
+    yield from ((node.topic, "") for node in plan.of_type(RepartitionNode))
 
 
 def _empty(stores: Iterable[Path], table: str | None) -> None:
@@ -120,6 +119,8 @@ def _empty(stores: Iterable[Path], table: str | None) -> None:
             continue
         store = RocksStore(path, resources)
         try:
-            store.drop_table(table)
+            for name in store.tables():
+                if name == table or name.removeprefix(table) in HIDDEN:
+                    store.drop_table(name)
         finally:
             store.close()

@@ -6,8 +6,9 @@ import inspect
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from dsl.plan.nodes import AgentNode, TableNode, TimerNode, on_close_id, router_rule
-from flows.compile.columns import schema_of_step, topic_of_step
+from dsl.plan.nodes import AgentNode, TableNode, TimerNode, TopicNode, on_close_id, router_rule
+from dsl.plan.validate import origins
+from flows.compile.columns import has_original_rows, schema_of_step, topic_of_step
 from flows.compile.expressions import frame_schema
 from flows.compile.pipeline import TimerRun
 from flows.decode.values import decoder_of
@@ -38,13 +39,21 @@ def build_agent(compiler: TaskCompiler, node: AgentNode) -> AgentRunner:
             concurrency=node.concurrency,
             on_error=node.on_error,
             retries=node.retries,
-            key_field=None if topic is None else topic.key,
+            key_field=_key_field(compiler, node),
             columns=frame_schema(schema) if schema.fields else None,
             value_type=compiler.row_type(node.input),
             decode=None if topic is None else decoder_of(topic.codec, compiler.plan.types.get(topic.id)),
             is_json=compiler.is_json(node.input),
         )
     )
+
+
+def _key_field(compiler: TaskCompiler, node: AgentNode) -> str | None:
+    """Return the declared key of the topics whose objects the agent reads, where it is one."""
+    if not has_original_rows(compiler.plan, node.input):
+        return None
+    keys = {topic.key for topic in origins(compiler.plan, node.input) if isinstance(topic, TopicNode)}
+    return keys.pop() if len(keys) == 1 else None
 
 
 def build_timer(compiler: TaskCompiler, node: TimerNode) -> TimerRun:

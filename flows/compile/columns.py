@@ -5,15 +5,19 @@ from __future__ import annotations
 from dsl.plan.exprs import columns_of
 from dsl.plan.graph import Plan
 from dsl.plan.nodes import (
+    PASSING,
     AgentNode,
     AggregateNode,
+    DedupeNode,
     FilterNode,
     JoinNode,
     MapNode,
+    MergeNode,
     Node,
     ProjectNode,
     RepartitionNode,
     RouteNode,
+    SampleNode,
     SinkNode,
     TopicNode,
     inputs_of,
@@ -29,6 +33,10 @@ def needed_columns(plan: Plan, step: str) -> set[str]:
 def _read_by(plan: Plan, node: Node) -> set[str]:
     if isinstance(node, FilterNode):
         return {*columns_of(node.predicate)} | needed_columns(plan, node.id)
+    if isinstance(node, MergeNode):
+        return needed_columns(plan, node.id)
+    if isinstance(node, SampleNode | DedupeNode):
+        return {*(node.by if isinstance(node, SampleNode) else node.keys)} | needed_columns(plan, node.id)
     if isinstance(node, ProjectNode):
         computed = {c for _, expr in node.columns for c in columns_of(expr)}
         passed = needed_columns(plan, node.id) - {name for name, _ in node.columns} if node.keep_rest else set()
@@ -57,10 +65,12 @@ def _whole_rows(plan: Plan, step: str) -> set[str]:
 
 
 def has_original_rows(plan: Plan, step: str) -> bool:
-    """Tell whether a step's rows are the decoded objects of a topic, perhaps fewer of them."""
+    """Tell whether a step's rows are the decoded objects of topics, perhaps fewer of them."""
     node = plan.nodes[step]
-    while isinstance(node, FilterNode):
+    while isinstance(node, PASSING):
         node = plan.nodes[node.input]
+    if isinstance(node, MergeNode):
+        return all(has_original_rows(plan, before) for before in node.inputs)
     return isinstance(node, TopicNode)
 
 
@@ -73,6 +83,6 @@ def schema_of_step(plan: Plan, step: str) -> Schema:
 def topic_of_step(plan: Plan, step: str) -> TopicNode | None:
     """Return the topic whose objects a step passes on unchanged."""
     node = plan.nodes[step]
-    while isinstance(node, FilterNode):
+    while isinstance(node, PASSING):
         node = plan.nodes[node.input]
     return node if isinstance(node, TopicNode) else None

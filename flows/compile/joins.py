@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from dsl.plan.graph import Plan
-from dsl.plan.nodes import JoinNode, inputs_of
+from dsl.plan.nodes import JoinNode, MergeNode, inputs_of
 from flows.brokers.base import TopicPartition
-from flows.compile.columns import schema_of_step
+from flows.compile.columns import needed_columns, schema_of_step
 from flows.compile.expressions import frame_schema
-from flows.compile.feeds import Branch, ChangeFeed, Derived
+from flows.compile.feeds import Branch, ChangeFeed, Derived, Joining
 from flows.compile.names import ENDS, LEFT, RIGHT
 from flows.compile.pipeline import Pipeline
 from flows.compile.values import key_types, row_shape
@@ -22,6 +22,7 @@ from flows.operate.joins.made import MadeRows
 from flows.operate.joins.origins import JoinedTime
 from flows.operate.joins.sides import JoinRows
 from flows.operate.joins.stream_join import JoinSide, StreamJoin, merger
+from flows.operate.merging import MergeStep
 from flows.state.keys import KeyCodec
 
 if TYPE_CHECKING:
@@ -39,12 +40,11 @@ def arrange(plan: Plan, pipeline: Pipeline) -> None:
         fed_by[id(derived.origin)] = branches
         for branch in branches:
             branch.feeds.append(derived)
-        derived.set_floors()
 
 
-def join_input(compiler: TaskCompiler, node: JoinNode, step: str) -> FrameStep:
-    """Return what takes a step's frames to a join, which is built when the first of its inputs is."""
-    assert not isinstance(compiler.branch, ChangeFeed), "changes are refused where a join is declared"
+def input_of(compiler: TaskCompiler, node: JoinNode | MergeNode, step: str) -> FrameStep:
+    """Return what takes a step's frames to a join or merge, which is built when the first of its inputs is."""
+    assert not isinstance(compiler.branch, ChangeFeed), "changes are refused where a join or merge is declared"
     origin = compiler.branch.origin
     found = compiler.pipeline.derived.get(node.id)
     if found is None:
@@ -57,7 +57,7 @@ def join_input(compiler: TaskCompiler, node: JoinNode, step: str) -> FrameStep:
         def run(frame: pl.DataFrame, batch: Batch) -> None:
             queue(side, frame, batch)
 
-        return side_step(compiler, node, side, run, node.id)
+        return side_step(compiler, node, side, run, node.id) if isinstance(node, JoinNode) else run
 
     steps = [take(side) for side in sides]
 
@@ -74,14 +74,21 @@ def side_step(compiler: TaskCompiler, node: JoinNode, side: int, then: FrameStep
     return side_rows(step, keys, node.keeps(side), compiler.dead, then)
 
 
-def _build(compiler: TaskCompiler, node: JoinNode) -> Derived:
-    step = _stream_join(compiler, node)
+def _build(compiler: TaskCompiler, node: JoinNode | MergeNode) -> Derived:
+    step: Joining = _stream_join(compiler, node) if isinstance(node, JoinNode) else _merge(compiler, node)
     derived = Derived(step=step, then=_nowhere)
     compiler.pipeline.derived[node.id] = derived
     before, compiler.branch = compiler.branch, derived
     derived.then = compiler.fan(node.id)
     compiler.branch = before
     return derived
+
+
+def _merge(compiler: TaskCompiler, node: MergeNode) -> MergeStep:
+    needed, pipeline = needed_columns(compiler.plan, node.id), compiler.pipeline
+    columns = [name for name in schema_of_step(compiler.plan, node.id).names if name in needed]
+    first = TopicPartition(min(compiler.context.part.inputs), compiler.context.partition)
+    return MergeStep(node.id, columns, lambda: pipeline.branches[first].source.watermark.merged)
 
 
 def _stream_join(compiler: TaskCompiler, node: JoinNode) -> StreamJoin:

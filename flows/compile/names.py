@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 from dsl.plan.graph import Plan, SubTopology
-from dsl.plan.nodes import AgentNode, AggregateNode, ChangesNode, JoinNode, RepartitionNode, TableNode, TopicNode
+from dsl.plan.nodes import (
+    AgentNode,
+    AggregateNode,
+    ChangesNode,
+    DedupeNode,
+    JoinNode,
+    RepartitionNode,
+    TableNode,
+    TopicNode,
+)
 from dsl.window import CountWindow, SessionWindow, SlidingWindow
 from flows.brokers.base import TopicSpec
 
@@ -20,6 +29,9 @@ LEFT, RIGHT = ".left", ".right"
 
 NUMBERS = ".numbers"
 """Suffix of the store table that keeps the number of the next row that a stream of changes tells."""
+
+HIDDEN = frozenset({INDEX, POINTS, ENDS, LEFT, RIGHT, NUMBERS})
+"""All suffixes of store tables that belong to another table or to a join."""
 
 _HIDDEN: dict[type, tuple[str, ...]] = {
     SessionWindow: (INDEX,),
@@ -61,6 +73,8 @@ def store_tables(plan: Plan, part: SubTopology) -> dict[str, str]:
             found.update((node.id + suffix, node.id) for suffix in (LEFT, RIGHT, ENDS))
         elif isinstance(node, ChangesNode):
             found[node.id + NUMBERS] = _owner(plan, node)
+        elif isinstance(node, DedupeNode):
+            found.update({node.table: node.table, node.table + INDEX: node.table})
         elif isinstance(node, AgentNode):
             found[node.id + TAKEN] = node.id
     return found

@@ -65,6 +65,9 @@ class Pipeline:
 
     def begin(self) -> None:
         """Go on from the stream times that the sources have."""
+        for derived in self.derived.values():
+            derived.step.begin()
+            derived.set_floors()
         marks = {tp: branch.source.watermark for tp, branch in self.branches.items()}
         for feed in self._feeds():
             feed.resume(feed.time)

@@ -11,16 +11,20 @@ import polars as pl
 from dsl.changes import SIGN
 from dsl.plan.graph import writing_half
 from dsl.plan.nodes import (
+    PASSING,
     AgentNode,
     AggregateNode,
     ChangesNode,
+    DedupeNode,
     FilterNode,
     JoinNode,
     MapNode,
+    MergeNode,
     Node,
     ProjectNode,
     RepartitionNode,
     RouteNode,
+    SampleNode,
     SinkNode,
     TableNode,
     TimerNode,
@@ -36,8 +40,8 @@ from flows.compile.context import TaskContext, topic_encoders
 from flows.compile.dictionaries import build_dictionary, build_expiry
 from flows.compile.expressions import compile_expr, frame_schema
 from flows.compile.feeds import Branch, ChangeFeed, Derived
-from flows.compile.joins import arrange, join_input, side_step
-from flows.compile.names import dead_letters, late_topic
+from flows.compile.joins import arrange, input_of, side_step
+from flows.compile.names import INDEX, dead_letters, late_topic
 from flows.compile.pipeline import Pipeline
 from flows.compile.tables import TableDecoder, folds_of
 from flows.compile.targets import partitions_of, topics_of
@@ -53,7 +57,10 @@ from flows.emit.outbox import Outbox
 from flows.operate.aggregates import Aggregation
 from flows.operate.aggregates.folds import FOLDED, FoldRows, numbered_step
 from flows.operate.base import ROW, Batch, FrameStep
+from flows.operate.deduping import DedupeStep
+from flows.operate.open_windows import OpenWindows
 from flows.operate.regroup import without_null_keys_gone
+from flows.operate.sampling import sample_step
 from flows.operate.stateless import RowBuilder, filter_step, group_step, map_step, project_step
 from flows.operate.tables import TableStep
 from flows.route.repartition import RepartitionWriter
@@ -149,7 +156,7 @@ class TaskCompiler:
         return pass_on
 
     def _reading(self, step: str, node: Node) -> FrameStep:
-        return join_input(self, node, step) if isinstance(node, JoinNode) else self.lower(node)
+        return input_of(self, node, step) if isinstance(node, JoinNode | MergeNode) else self.lower(node)
 
     @singledispatchmethod
     def lower(self, node: Node) -> FrameStep:
@@ -159,6 +166,31 @@ class TaskCompiler:
     @lower.register
     def _filter(self, node: FilterNode) -> FrameStep:
         return filter_step(compile_expr(node.predicate, node.schema), self.fan(node.id))
+
+    @lower.register
+    def _sample(self, node: SampleNode) -> FrameStep:
+        kinds = [(name, schema_of_step(self.plan, node.input).get(name)) for name in node.by]
+        by = [(name, type_.kind) for name, type_ in kinds if type_ is not None]
+        return sample_step(node.rate, node.every, by, self.fan(node.id))
+
+    @lower.register
+    def _dedupe(self, node: DedupeNode) -> FrameStep:
+        types, state = key_types(node.schema, node.keys), self.context.state
+        encoder = KeyCodec(types, 1)
+        seen = OpenWindows(node.table + INDEX, KeyCodec(types), state, encoder.window_bytes)
+        step = DedupeStep(
+            node.id,
+            node.table,
+            node.keys,
+            node.within,
+            encoder=encoder,
+            seen=seen,
+            state=state,
+            dead=self.dead,
+            then=self.fan(node.id),
+        )
+        self.branch.tables.append(step)
+        return group_step(node.id, node.keys, True, self.dead, step.process)
 
     @lower.register
     def _project(self, node: ProjectNode) -> FrameStep:
@@ -264,9 +296,10 @@ class TaskCompiler:
     def is_json(self, step: str) -> bool:
         """Tell whether a stream's records came as JSON."""
         node = self.plan.nodes[step]
-        while not isinstance(node, TopicNode | RepartitionNode | JoinNode):
-            node = self.plan.nodes[inputs_of(node)[0]]
-        return isinstance(node, TopicNode) and node.codec == "json"
+        if isinstance(node, TopicNode):
+            return node.codec == "json"
+        made = isinstance(node, RepartitionNode | JoinNode)
+        return not made and all(self.is_json(before) for before in inputs_of(node))
 
     def _table_sinks(self, node: AggregateNode) -> None:
         decoder = TableDecoder(self.plan, node.table)
@@ -308,8 +341,8 @@ class TaskCompiler:
     def row_type(self, step: str) -> Any:
         """Return the class of a step's rows: the Record of a topic or a map, else one made of its columns."""
         node = self.plan.nodes[step]
-        while isinstance(node, FilterNode):
-            node = self.plan.nodes[node.input]
+        while isinstance(node, (*PASSING, MergeNode)):
+            node = self.plan.nodes[inputs_of(node)[0]]
         if isinstance(node, TopicNode | MapNode):
             return self.plan.types.get(node.id)
         fields = [(f.name, ROW_TYPES.get(f.type.kind, Any) | None) for f in schema_of_step(self.plan, node.id)]

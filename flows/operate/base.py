@@ -71,6 +71,12 @@ def _column(name: str, values: Any, length: int) -> pl.Series:
     return pl.Series(name, values, dtype=pl.Int64)
 
 
+def triggers_of(frame: pl.DataFrame, batch: Batch) -> Times:
+    """Return which rows of the input batch the rows of a frame are due to."""
+    rows: Times = frame[ROW].to_numpy()
+    return rows if batch.triggers is None else batch.triggers[rows]
+
+
 FrameStep = Callable[[pl.DataFrame, Batch], None]
 """Takes a frame (rows of the batch that are left) and passes on what it makes of it."""
 

@@ -21,25 +21,30 @@ _encode = msgspec.msgpack.Encoder().encode
 
 
 class TakenRows:
-    """Keep the state's rows equal to what the agents hold. A row's key is the record's offset, 8 bytes big-endian."""
+    """Keep the state's rows equal to what the agents hold.
+
+    A row's key is a number, 8 bytes big-endian, larger for what was taken later: records of one origin may be several.
+    """
 
     def __init__(self, pipeline: Pipeline, state: TaskState) -> None:
         self._pipeline, self._state = pipeline, state
-        self._kept: dict[str, set[int]] = {}
+        self._kept: dict[str, dict[int, tuple[int, Event]]] = {}
 
     def restore(self) -> None:
         """Hand the committed rows back to their agents, before they start."""
         for runner in self._pipeline.runners:
             table = runner.spec.step + TAKEN
             rows = list(self._state.scan(table))
-            self._kept[table] = {int.from_bytes(key, "big") for key, _ in rows}
             try:
-                runner.restore_taken([_decode(value, runner) for _, value in rows])
+                events = [_decode(value, runner) for _, value in rows]
+                runner.restore_taken(events)
             except msgspec.ValidationError as error:
                 raise IncompatibleState(
                     f"agent {runner.spec.step!r} holds records that are no longer what its stream carries: {error}",
                     fix="give a new field a default, or rename the agent to drop what its take() held",
                 ) from None
+            numbers = [int.from_bytes(key, "big") for key, _ in rows]
+            self._kept[table] = {id(event): (number, event) for number, event in zip(numbers, events, strict=True)}
 
     @property
     def stale(self) -> bool:
@@ -51,17 +56,19 @@ class TakenRows:
         """Stage what was taken or finished since the last commit (step 2 of the commit)."""
         for runner in self._pipeline.runners:
             table = runner.spec.step + TAKEN
-            held = {event.offset: event for event in runner.taken()}
-            kept = self._kept.get(table, set())
+            kept = self._kept.get(table, {})
+            held = runner.taken()
             if not held and not kept:
                 continue
-            gone = sorted(kept - held.keys())
-            new = [offset for offset in held if offset not in kept]
-            keys = [offset.to_bytes(8, "big") for offset in (*gone, *new)]
-            values: list[bytes | None] = [*([None] * len(gone)), *(_row(held[offset], runner) for offset in new)]
-            if keys:
-                self._state.stage(table, keys, values)
-            self._kept[table] = set(held)
+            still = {id(event) for event in held}
+            rows: dict[int, bytes | None] = {number: None for key, (number, _) in kept.items() if key not in still}
+            after = max((number for number, _ in kept.values()), default=-1) + 1
+            new = [event for event in held if id(event) not in kept]
+            rows.update((after + place, _row(event, runner)) for place, event in enumerate(new))
+            if rows:
+                self._state.stage(table, [number.to_bytes(8, "big") for number in rows], list(rows.values()))
+            left = {key: found for key, found in kept.items() if key in still}
+            self._kept[table] = left | {id(event): (after + place, event) for place, event in enumerate(new)}
 
 
 def _row(event: Event, runner: AgentRunner) -> bytes:

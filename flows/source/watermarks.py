@@ -32,13 +32,16 @@ class Watermark(msgspec.Struct, array_like=True):
 
     `time` is the stream time, `idle` marks a partition that is silent at its end, `producers` holds what was heard of
     each upstream partition of an internal topic. `advanced` is how far silence has moved time for the tables that wait
-    for the end of their windows; lateness in other tables never uses it.
+    for the end of their windows; lateness in other tables never uses it. `merged` holds, of
+    each merged stream of a task whose first input this is, its time where that is beyond its inputs' own, and how far
+    silence has moved it.
     """
 
     time: int = NO_TIME
     idle: bool = False
     producers: dict[int, Heard] = {}
     advanced: int = NO_TIME
+    merged: dict[str, tuple[int, int]] = {}
 
     def encode(self) -> str:
         return base64.b85encode(msgspec.msgpack.encode(self)).decode()

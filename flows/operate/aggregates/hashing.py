@@ -71,6 +71,12 @@ def _hash_bytes(values: pl.Series) -> Hashes:
     return hashes
 
 
+def fold(hashes: Hashes, words: Hashes) -> Hashes:
+    """Take further 64-bit words into hashes, one each."""
+    with np.errstate(over="ignore"):
+        return _mix(hashes * _FOLD ^ words)
+
+
 def _mix(h: Hashes) -> Hashes:
     h = (h ^ (h >> np.uint64(33))) * np.uint64(0xFF51AFD7ED558CCD)
     h = (h ^ (h >> np.uint64(33))) * np.uint64(0xC4CEB9FE1A85EC53)

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import polars as pl
 
-from flows.operate.base import OFFSET, PARTITION, ROW, TIME, WINDOW, Batch, FrameStep
+from flows.operate.base import NO_TIME, OFFSET, PARTITION, TIME, WINDOW, Batch, FrameStep, triggers_of
 from flows.operate.joins.made import MadeRows
 from flows.operate.joins.origins import JoinedTime, WouldClose, held_back, in_order
 from flows.operate.joins.sides import JoinRows, Place
@@ -60,7 +60,12 @@ class StreamJoin:
         self._sides, self._grace = sides, grace
         self._rows, self.time, self._made, self._merged = rows, time, made, merged
         self._queue: list[tuple[int, pl.DataFrame, Batch]] = []
-        made.number, time.floor, time.silence = self._remembered = rows.remembered()
+        self._remembered = (0, NO_TIME, NO_TIME)
+
+    def begin(self) -> None:
+        """Go on from what was committed."""
+        self._remembered = self._rows.remembered()
+        self._made.number, self.time.floor, self.time.silence = self._remembered
 
     def take(self, side: int, frame: pl.DataFrame, batch: Batch) -> None:
         """Take rows of one side; they are looked at when the whole input batch is there."""
@@ -71,7 +76,7 @@ class StreamJoin:
         queue, self._queue = self._queue, []
         if queue:
             self.time.broken()
-        triggers = [(side, _triggers(frame, batch)) for side, frame, batch in queue]
+        triggers = [(side, triggers_of(frame, batch)) for side, frame, batch in queue]
         order = in_order(triggers)
         times = self.time.as_of(np.array([trigger for *_, trigger in order], np.int64)) if order else _NOWHERE
         entries = [self._entries(side, frame) for side, frame, _ in queue]
@@ -157,11 +162,6 @@ class StreamJoin:
         if new != self._remembered:
             self._remembered = new
             self._rows.remember(*new)
-
-
-def _triggers(frame: pl.DataFrame, batch: Batch) -> Any:
-    rows = frame[ROW].to_numpy()
-    return rows if batch.triggers is None else batch.triggers[rows]
 
 
 def merger(
