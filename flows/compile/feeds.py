@@ -123,8 +123,9 @@ class Derived(Feed, kw_only=True):
         return held_back(self.origin.now, self.origin.hold)
 
     @property
-    def is_idle(self) -> bool:
-        return self.origin.is_idle
+    def tells_idle(self) -> bool:
+        """Whether other tasks are told that nothing comes for now."""
+        return self.origin.is_idle and not self.origin.is_asleep
 
     def set_floors(self) -> None:
         """Tell the tables how far silence has moved time."""
@@ -132,12 +133,17 @@ class Derived(Feed, kw_only=True):
 
 
 class Branch(Feed, kw_only=True):
-    """What one input partition feeds. `quiet` is for how many microseconds it is silent, where it is idle."""
+    """What one input partition feeds.
+
+    `quiet` is for how many microseconds it is silent, where it is idle; `asleep` tells that it was idle when the task
+    was last committed, and that nothing came since.
+    """
 
     source: Source
     expiries: Expiries
     agents: list[AgentRunner] = []
     quiet: int = 0
+    asleep: bool = False
     running: Times | None = None
     feeds: list[Derived] = []
 
@@ -149,6 +155,11 @@ class Branch(Feed, kw_only=True):
     def has_writers(self) -> bool:
         """Whether other tasks wait for this input's time."""
         return self.writes or any(derived.writes for derived in self.feeds)
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether it matters to anyone that it falls silent."""
+        return self.writes or bool(self.feeds)
 
     def mark_all_again(self) -> None:
         """Have the next commit tell the stream time to those who wait for it."""
@@ -165,8 +176,18 @@ class Branch(Feed, kw_only=True):
         return self.source.watermark.time
 
     @property
-    def is_idle(self) -> bool:
+    def tells_idle(self) -> bool:
+        """Whether other tasks are told that nothing comes for now."""
         return self.source.watermark.idle
+
+    @property
+    def is_asleep(self) -> bool:
+        return self.asleep
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing comes for now."""
+        return self.source.watermark.idle or self.asleep
 
     def times(self, rows: Times) -> Times:
         """Return the stream time as of rows of the batch in hand."""

@@ -182,7 +182,7 @@ class Pipeline:
             derived.step.flush()
             derived.set_floors()
         for feed in self._feeds():
-            feed.flush(feed.time, feed.is_idle, self.written)
+            feed.flush(feed.time, feed.tells_idle, self.written)
         if self.work:
             work, self.work = self.work, []
             await self._work(work)

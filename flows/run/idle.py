@@ -25,7 +25,7 @@ class Silence:
     def broken(self) -> None:
         """Records came."""
         self._since = None
-        self._branch.quiet = 0
+        self._branch.quiet, self._branch.asleep = 0, False
         self._branch.source.watermark.idle = False
         self._branch.expiries.wake(self._branch.source.tp)
 
@@ -42,9 +42,9 @@ class Silence:
         if now - self._since < self._idle_after:
             return False
         became_idle = not mark.idle
-        mark.idle = True
+        mark.idle, self._branch.asleep = True, False
         self._branch.quiet = round((now - self._since) * 1_000_000)
-        return self._close() or (became_idle and self._branch.has_writers)
+        return self._close() or (became_idle and self._branch.is_watched)
 
     def due(self) -> float | None:
         """Return when the input becomes idle, if it stays silent."""

@@ -103,7 +103,7 @@ class Task:
             branch = self.pipeline.branches[tp]
             branch.source.watermark = mark = decode_watermark(committed[tp].metadata if tp in committed else "")
             # Counted as awake, and its time told anew: a repartition may have been added since it was last told.
-            mark.idle = False
+            branch.asleep, mark.idle = mark.idle, False
             branch.let_pass(mark.advanced)
             self._silence[tp] = Silence(branch, env.idle_after)
             self._markers[tp] = IdleMarkers(branch, env.broker, tp, self.part.partitions, env.idle_after)

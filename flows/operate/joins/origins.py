@@ -22,6 +22,10 @@ class Origin(Protocol):
         """Whether nothing comes from here for now."""
 
     @property
+    def is_asleep(self) -> bool:
+        """Whether that is only known of the time before a restart."""
+
+    @property
     def quiet(self) -> int:
         """For how long it has been silent, where it is idle, in microseconds."""
 
@@ -103,6 +107,10 @@ class JoinedTime:
     @property
     def quiet(self) -> int:
         return min(i.quiet for i in self.inputs)
+
+    @property
+    def is_asleep(self) -> bool:
+        return any(i.is_asleep for i in self.inputs)
 
     def times(self, rows: Times) -> Times:
         found = np.maximum(self.as_of(rows), self.silence)

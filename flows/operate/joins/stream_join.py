@@ -114,15 +114,11 @@ class StreamJoin:
         if entry.is_null:
             self._add(side, entry.row, None, entry.time, now, trigger)
             return True
-        bound = max(now, self.time.silence)
         end = entry.time + own.ahead + self._grace
-        if end < bound:
+        if end < max(now, self.time.silence):
             return False
-        other = self._sides[1 - side]
         found = False
         for match in self._rows.within(1 - side, entry.key, entry.time - own.back, entry.time + own.ahead):
-            if match.time + other.ahead + self._grace < bound:
-                continue
             found = True
             self._add(side, entry.row, match.row, max(entry.time, match.time), now, trigger)
             if match.waits:
