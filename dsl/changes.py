@@ -105,7 +105,7 @@ def check_changes(stream: Stream, window: AnyWindow | None, aggregates: dict[str
 
 
 def refuse_changes(stream: Stream, doing: str) -> None:
-    """Refuse to take changes of a table as an input of a join in a window or of a merge: they come at commits, not in time."""
+    """Refuse to take changes of a table for what goes by time: they come at commits."""
     found = _changing(stream)
     if found is not None:
         raise DeclarationError(

@@ -38,7 +38,7 @@ class DedupeStep:
         dead: DeadLetters,
         then: FrameStep,
     ) -> None:
-        self._step, self._table, self._keys, self._within = step, table, keys, within
+        self._step, self.table, self._keys, self._within = step, table, keys, within
         self._encoder, self._seen, self._state = encoder, seen, state
         self._dead, self._then = dead, then
         self._past = Closing(table, encoder, state, _nobody, _nobody)
@@ -70,7 +70,7 @@ class DedupeStep:
         self._waiting += len(kept)
         columns = [firsts[key].to_list() for key in self._keys]
         new = self._encoder.encode_columns(columns, firsts[TIME].to_list())
-        self._state.stage(self._table, new, [KEPT] * len(new))
+        self._state.stage(self.table, new, [KEPT] * len(new))
         self._then(firsts, batch)
 
     def _know(self, names: Sequence[bytes]) -> None:
@@ -102,6 +102,14 @@ class DedupeStep:
     def would_close(self, watermark: int) -> bool:
         """Tell that time closes nothing."""
         return False
+
+    def is_waiting(self) -> bool:
+        """Tell that nothing waits for its end."""
+        return False
+
+    def reached(self, watermark: int) -> int:
+        """Return the stream time behind the step: that of its input."""
+        return watermark
 
 
 def _nobody(keys: list[bytes], states: Sequence[bytes | None]) -> None:
