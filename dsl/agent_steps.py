@@ -9,7 +9,6 @@ import msgspec
 
 from dsl.agent import Agent
 from dsl.checks import check_one_of, checked_name, element_type, key_type
-from dsl.durations import Duration, microseconds
 from dsl.errors import DeclarationError
 from dsl.plan.nodes import (
     PASSING,
@@ -166,23 +165,6 @@ class AgentSteps(Steps):
         while isinstance(node, (*PASSING, ProjectNode, MapNode)):
             node = self._nodes[inputs_of(node)[0]]
         return self._app._topics.get(node.name) if isinstance(node, TopicNode) else None
-
-    def timer(self, interval: Duration, *, tables: Iterable[AgentTable] = ()) -> Callable[[Function], Function]:
-        """Call a coroutine every `interval`, inside the commit of each task that holds the tables it uses."""
-        every = microseconds(interval, "timer interval")
-        if every <= 0:
-            raise DeclarationError(f"a timer's interval must be positive, not {interval!r}.")
-
-        named = self._own_tables(tables)
-
-        def declare(function: Function) -> Function:
-            check_coroutine(function, "a timer", "…")
-            step = self._new_step(function.__name__, numbered=False)
-            node = TimerNode(id=step, function=function.__qualname__, interval=every, tables=named)
-            self._add(node, function)
-            return function
-
-        return declare
 
     def source(self, topic: Topic, *, total: Callable[[], int] | int | None = None) -> Callable[[Function], Function]:
         """Feed a topic from a function `f(position)`, exactly once over restarts.

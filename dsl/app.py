@@ -7,7 +7,8 @@ from typing import Any
 
 import msgspec
 
-from dsl.agent_steps import ON_ERROR, AgentSteps
+from dsl.agent_steps import ON_ERROR
+from dsl.background import Background
 from dsl.checks import check_fields, check_one_of, check_partitioner, checked_name, checked_partitions, function_name
 from dsl.durations import Duration, microseconds
 from dsl.errors import DeclarationError
@@ -21,7 +22,7 @@ from dsl.topic import Topic, is_record, value_name
 _CODECS = ("json", "msgpack", "raw")
 
 
-class App(AgentSteps):
+class App(Background):
     """Declare a stream-processing app. `id` prefixes its internal topics and names its consumer group.
 
     `partitions` is the default number of partitions of the topics that are declared.

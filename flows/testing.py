@@ -19,6 +19,7 @@ from dsl.agent import TIMEOUT, Agent
 from dsl.context import current
 from dsl.durations import Duration, microseconds
 from dsl.joined import Joined
+from dsl.plan.nodes import TaskNode
 from dsl.stream import Stream
 from dsl.table import AgentTable, Table
 from dsl.topic import Topic
@@ -33,6 +34,7 @@ from flows.metrics import WorkerMetrics
 from flows.run.asking import Asking
 from flows.run.environment import Environment, Probe, no_probe
 from flows.run.free_timers import DirectRuntime, FreeTimer, free_timers
+from flows.run.own_work import OwnWork, run_task
 from flows.run.task import Task
 from flows.settings import Guarantee
 from flows.state.base import Store
@@ -40,6 +42,7 @@ from flows.state.memory import MemoryStore
 from flows.testing_loop import ManualLoop
 from flows.testing_records import DeadLetter, LateRecord, OutputRecord, TopicReader, event_value, with_taps
 from flows.testing_tables import ChangeLog, TableReader
+from flows.testing_work import finish, no_pause, result, work_on
 
 if TYPE_CHECKING:
     from dsl.app import App
@@ -80,7 +83,7 @@ class Driver:
             decoders=table_decoders(self._plan),
             open_store=self._open_store,
             progress=lambda *_: None,
-            backoff=_no_pause,
+            backoff=no_pause,
             commit_interval=0.05 if guarantee == "exactly_once" else 0.0,
             asking=Asking(self._plan, self._broker, self.clock),
             guarantee=guarantee,
@@ -88,6 +91,8 @@ class Driver:
         )
         self._tasks: list[Task] = []
         self._timers: list[FreeTimer] = []
+        self._own = OwnWork(app, self._env)
+        self._own_tasks: list[asyncio.Task[None]] = []
         self._works: dict[Task, asyncio.Task[bool]] = {}
         self._batching = False
 
@@ -176,7 +181,7 @@ class Driver:
         self._settle()
         if not task.done():
             self.advance(timeout)
-        return self._run(_result(task), f"ask {agent.name}")
+        return self._run(result(task), f"ask {agent.name}")
 
     def late(self, table: Table | AgentTable | Joined | str) -> list[LateRecord]:
         """Return all records that were late for a table or a join, with the windows that were closed for them."""
@@ -204,13 +209,15 @@ class Driver:
         self._run(self._hand_back(), "rebalance")
         self._stores.clear()
         self._run(self._start_tasks(), "rebalance")
+        moved = frozenset(task.id for task in self._tasks)
+        self._run(self._own.rebalanced(moved, moved), "rebalance")
         self._settle()
 
     # How it is done
 
     def _close(self) -> None:
         try:
-            self._run(self._abandon(), "stop")
+            self._run(self._stop(), "stop")
         finally:
             self._run(self._env.asking.close(), "stop")
             self._run(self._loop.shutdown_asyncgens(), "stop")
@@ -228,9 +235,12 @@ class Driver:
         if self._batching:
             return
         self._loop.run_until_quiet()  # what waited for the clock goes first
+        for task in [t for t in self._own_tasks if t.done()]:
+            self._own_tasks.remove(task)
+            task.result()
         if tick:
             for timer in self._timers:
-                self._run(timer.tick(self.clock.monotonic()), f"timer {timer.id}")
+                self._run(timer.tick(), f"timer {timer.id}")
         self._work_through()
 
     def _work_through(self) -> None:
@@ -241,7 +251,7 @@ class Driver:
         """Let every task work, each by itself as in a worker, until it waits; tell whether anything moved."""
         for task in self._tasks:
             if task not in self._works:
-                self._works[task] = self._loop.create_task(_work(task))
+                self._works[task] = self._loop.create_task(work_on(task))
         news = self._broker.news
         self._loop.run_until_quiet()
         # One that is not done may have written for others that were.
@@ -255,19 +265,30 @@ class Driver:
     def _dues(self, at_most: float) -> list[float]:
         next_timer = self._loop.next_timer()
         dues = [t.next_due(at_most) for t in self._tasks]
-        dues += [t.due - self.clock.monotonic() for t in self._timers]
+        dues += [t.schedule.left() for t in self._timers]
         return dues if next_timer is None else [*dues, next_timer]
 
     async def _start(self) -> None:
         for spec in topic_specs(self._plan):
             await self._broker.create_topic(spec)
-        self._timers = [FreeTimer(self._env, node) for node in free_timers(self._env)]
+        await self._own.started()
+        self._timers = [*self._own.timers, *(FreeTimer(self._env, node) for node in free_timers(self._plan))]
         await self._start_tasks()
+        await self._own.ready()
+        nodes = self._plan.of_type(TaskNode)
+        self._own_tasks = [asyncio.create_task(run_task(self._env, node)) for node in nodes]
 
     async def _start_tasks(self) -> None:
         self._tasks = [Task(self._env, part, p) for part in self._plan.subtopologies for p in range(part.partitions)]
         for task in self._tasks:
             await task.start()
+
+    async def _stop(self) -> None:
+        for task in self._own_tasks:
+            task.cancel()
+        await asyncio.gather(*self._own_tasks, return_exceptions=True)
+        await self._abandon()
+        await self._own.stopped()
 
     async def _abandon(self) -> None:
         await self._end_works()
@@ -278,7 +299,7 @@ class Driver:
         unfinished = set(self._works)
         await self._end_works()
         for task in self._tasks:
-            await (task.abandon() if task in unfinished else _finish(task))
+            await (task.abandon() if task in unfinished else finish(task))
 
     async def _end_works(self) -> None:
         works, self._works = list(self._works.values()), {}
@@ -301,32 +322,6 @@ class Driver:
 
     def _now_ms(self) -> int:
         return int(self.clock.now() * 1000)
-
-
-async def _result(task: asyncio.Task[Any]) -> Any:
-    return await task
-
-
-async def _finish(task: Task) -> None:
-    """Let a task go as a worker does that hands it over."""
-    try:
-        await task.finish()
-    finally:
-        await task.close()
-
-
-async def _work(task: Task) -> bool:
-    """Do all that a task can do now; tell whether anything moved."""
-    moved = False
-    while await task.step(0.0):
-        moved = True
-    if task.hold_commits:
-        return moved
-    return await task.tick() or moved
-
-
-async def _no_pause(attempt: int) -> None:
-    """Retry at once: a test waits for nothing."""
 
 
 Factory = Callable[..., Driver]

@@ -18,6 +18,7 @@ from dsl.plan.nodes import (
     RepartitionNode,
     SourceNode,
     TableNode,
+    TaskNode,
     TimerNode,
     TopicNode,
     inputs_of,
@@ -123,7 +124,7 @@ class Plan:
             leader[find(b)] = find(a)
 
         for node in self.nodes.values():
-            if isinstance(node, SourceNode) or (isinstance(node, TimerNode) and not node.tables):
+            if isinstance(node, SourceNode | TaskNode) or (isinstance(node, TimerNode) and not node.tables):
                 continue
             for near in (*inputs_of(node), *tables_of(node)):
                 # A repartition is read by the far side; the near side ends in its writing half.

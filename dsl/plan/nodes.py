@@ -5,6 +5,9 @@ from __future__ import annotations
 import msgspec
 
 from dsl.durations import show
+from dsl.plan.background_nodes import SourceNode as SourceNode
+from dsl.plan.background_nodes import TaskNode as TaskNode
+from dsl.plan.background_nodes import TimerNode as TimerNode
 from dsl.plan.exprs import ExprNode, Literal
 from dsl.plan.types import DataType, Schema
 from dsl.window import AnyWindow, FixedWindow
@@ -210,15 +213,6 @@ class AgentNode(msgspec.Struct, frozen=True, kw_only=True, tag="agent"):
     tables: tuple[str, ...] = ()
 
 
-class TimerNode(msgspec.Struct, frozen=True, kw_only=True, tag="timer"):
-    """A coroutine called every `interval` microseconds in each task that holds its tables."""
-
-    id: str
-    function: str
-    interval: int
-    tables: tuple[str, ...] = ()
-
-
 class SinkNode(msgspec.Struct, frozen=True, kw_only=True, tag="sink"):
     """Write a stream, or the changes of a table, to a topic.
 
@@ -246,14 +240,6 @@ class RouteNode(msgspec.Struct, frozen=True, kw_only=True, tag="route"):
     function: str = ""
     partition: ExprNode | None = None
     partition_function: str = ""
-
-
-class SourceNode(msgspec.Struct, frozen=True, kw_only=True, tag="source"):
-    """A function that yields records from a position on, into a topic, exactly once."""
-
-    id: str
-    function: str
-    topic: str
 
 
 class JoinNode(msgspec.Struct, frozen=True, kw_only=True, tag="join"):
@@ -304,6 +290,7 @@ Node = (
     | SinkNode
     | RouteNode
     | SourceNode
+    | TaskNode
     | JoinNode
 )
 
@@ -318,7 +305,7 @@ def inputs_of(node: Node) -> tuple[str, ...]:
         return (node.left, node.right)
     if isinstance(node, MergeNode):
         return node.inputs
-    return () if isinstance(node, TopicNode | TableNode | TimerNode | SourceNode) else (node.input,)
+    return () if isinstance(node, TopicNode | TableNode | TimerNode | SourceNode | TaskNode) else (node.input,)
 
 
 def tables_of(node: Node) -> tuple[str, ...]:

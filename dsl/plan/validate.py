@@ -34,6 +34,13 @@ def validate(plan: Plan) -> None:
 
 
 def _check_timers(plan: Plan) -> None:
+    for node in plan.of_type(TimerNode):
+        if node.everywhere and node.tables:
+            raise DeclarationError(
+                f"timer {node.id!r} uses table {node.tables[0]!r}, so it runs in each task that holds the table: "
+                "leave out on_leader=False.",
+                place=_place(plan, node.id),
+            )
     for node in plan.steps_outside():
         if isinstance(node, TimerNode) and node.tables:
             raise DeclarationError(

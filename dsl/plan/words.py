@@ -26,12 +26,13 @@ from dsl.plan.nodes import (
     SinkNode,
     SourceNode,
     TableNode,
+    TaskNode,
     TimerNode,
     TopicNode,
 )
 
 _COLUMNAR = (FilterNode, MergeNode, SampleNode, ProjectNode, RepartitionNode, AggregateNode, ChangesNode)
-_ROW = (DedupeNode, MapNode, JoinNode, AgentNode, TimerNode, SourceNode)
+_ROW = (DedupeNode, MapNode, JoinNode, AgentNode, TimerNode, SourceNode, TaskNode)
 
 
 def path_of(plan: Plan, node: Node) -> str:
@@ -159,7 +160,12 @@ def _agent(node: AgentNode) -> str:
 
 def _timer(node: TimerNode) -> str:
     uses = f", uses {', '.join(node.tables)}" if node.tables else ""
-    return f"call {node.function} every {show(node.interval)}{uses}"
+    when = f"at {node.cron} ({node.timezone})" if node.cron else f"every {show(node.interval)}"
+    return f"call {node.function} {when}{', in every worker' if node.everywhere else ''}{uses}"
+
+
+def _task(node: TaskNode) -> str:
+    return f"run {node.function} in {'one worker' if node.on_leader else 'every worker'}"
 
 
 def _sink(node: SinkNode) -> str:
@@ -201,6 +207,7 @@ _WORDS: dict[type, Callable[[Any], str]] = {
     TableNode: _table,
     AgentNode: _agent,
     TimerNode: _timer,
+    TaskNode: _task,
     SinkNode: _sink,
     RouteNode: _route,
     SourceNode: _source,

@@ -15,6 +15,7 @@ from flows.decode.values import decoder_of
 from flows.emit.late import LateWrites
 from flows.operate.agent import AgentRunner, AgentSpec
 from flows.operate.replies import Replies
+from flows.operate.schedule import schedule_of
 from flows.sink.targets import TopicChoice
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def build_timer(compiler: TaskCompiler, node: TimerNode) -> TimerRun:
             await function()
 
     spec = _spec(compiler, node.id, ticks, node.tables, **_PLAIN)
-    return TimerRun(node=node, runner=AgentRunner(spec), due=compiler.context.clock.monotonic() + node.interval / 1e6)
+    return TimerRun(node=node, runner=AgentRunner(spec), schedule=schedule_of(node, compiler.context.clock))
 
 
 def build_closer(compiler: TaskCompiler, node: TableNode) -> AgentRunner:

@@ -20,6 +20,7 @@ from flows.operate.base import Batch
 from flows.operate.changes import Round
 from flows.operate.dict_table import DictTableState
 from flows.operate.expiring import Expiries
+from flows.operate.schedule import Schedule
 
 Work = tuple[AgentRunner, Sequence[Any], Sequence[int], Batch]
 Changes = dict[str, list[Round]]
@@ -31,7 +32,7 @@ class TimerRun(msgspec.Struct, kw_only=True):
 
     node: TimerNode
     runner: AgentRunner
-    due: float
+    schedule: Schedule
 
 
 class Pipeline:

@@ -8,10 +8,14 @@ import logging
 from typing import Any
 
 from dsl.context import TableAccess, current
+from dsl.plan.graph import Plan
 from dsl.plan.nodes import TimerNode
 from flows.brokers.base import Outgoing, TopicPartition
 from flows.compile.context import topic_encoders
+from flows.operate.schedule import schedule_of
 from flows.run.environment import Environment
+
+_LOOK = 60.0
 
 log = logging.getLogger("flows.timer")
 
@@ -64,7 +68,7 @@ class FreeTimer:
         self._env, self._node = env, node
         self._function = env.plan.functions[node.id]
         self._runtime = DirectRuntime(env)
-        self.due = env.clock.monotonic() + node.interval / 1_000_000
+        self.schedule = schedule_of(node, env.clock)
         self._stopped = asyncio.Event()
 
     def stop(self) -> None:
@@ -74,18 +78,17 @@ class FreeTimer:
     async def run(self) -> None:
         """Tick until stopped."""
         while not self._stopped.is_set():
-            wait = max(0.0, self.due - self._env.clock.monotonic())
+            # The wall clock may be set while a crontab waits.
+            wait = min(max(0.0, self.schedule.left()), _LOOK)
             try:
                 await asyncio.wait_for(self._stopped.wait(), wait)
             except TimeoutError:
-                await self.tick(self._env.clock.monotonic())
+                await self.tick()
 
-    async def tick(self, now: float) -> None:
-        """Run the timer if it is due. Ticks that were missed are not made up for."""
-        if now < self.due:
+    async def tick(self) -> None:
+        """Run the timer if it is due."""
+        if not self.schedule.take():
             return
-        interval = self._node.interval / 1_000_000
-        self.due += interval * (1 + int((now - self.due) // interval))
         context = contextvars.copy_context()
         context.run(current.set, self._runtime)
         try:
@@ -98,6 +101,6 @@ class FreeTimer:
         await self._function()
 
 
-def free_timers(env: Environment) -> list[TimerNode]:
-    """Return the plan's timers that use no table."""
-    return [node for node in env.plan.of_type(TimerNode) if not node.tables]
+def free_timers(plan: Plan) -> list[TimerNode]:
+    """Return the plan's timers that one worker of the group runs: they use no table."""
+    return [node for node in plan.of_type(TimerNode) if not node.tables and not node.everywhere]

@@ -52,7 +52,9 @@ class Handover:
         runner: TaskRunner,
         copies: Standbys,
         failed: Callable[[BaseException | None], None],
+        moved: Callable[[frozenset[str], frozenset[str]], None] = lambda assigned, revoked: None,
     ) -> None:
+        self._moved = moved
         self.state = "starting"
         self._env, self._id, self._runner, self._copies, self._failed = env, member_id, runner, copies, failed
         self._membership: Membership | None = None
@@ -154,6 +156,7 @@ class Handover:
     def _take(self, wanted: frozenset[str]) -> None:
         log.info("holds %d of %d tasks", len(wanted), len(self._runner.inputs))
         self.state = "running"
+        self._moved(wanted - self._wanted, self._wanted - wanted)
         self._wanted, self._news = wanted, set(wanted)
         for task_id in self._runs.keys() - wanted:
             self._runner.end(task_id)

@@ -8,12 +8,13 @@ from collections.abc import Awaitable, Callable, Iterable
 from time import perf_counter
 
 from dsl.plan.graph import Plan
-from dsl.plan.nodes import SourceNode, TimerNode
+from dsl.plan.nodes import SourceNode, TaskNode
 from flows.brokers.base import TopicPartition
 from flows.errors import BrokerUnavailable, Fenced, OutcomeUnknown, StateCorrupt
 from flows.run.environment import Environment
-from flows.run.free_timers import FreeTimer, timer_task_id
+from flows.run.free_timers import FreeTimer, free_timers, timer_task_id
 from flows.run.linger import Linger
+from flows.run.own_work import LeaderTask, leader_task_id
 from flows.run.progress import Progress
 from flows.run.source_task import SourceTask, source_task_id
 from flows.run.task import Task
@@ -52,8 +53,9 @@ class TaskRunner:
         self._discard, self._compatible = discard, compatible
         self._parts = {t: (part, p) for part in env.plan.subtopologies for p, t in enumerate(part.task_ids())}
         self._source_nodes = {source_task_id(n.id): n for n in env.plan.of_type(SourceNode)}
-        self._timer_nodes = {timer_task_id(n.id): n for n in env.plan.of_type(TimerNode) if not n.tables}
-        self._stoppable: dict[str, SourceTask | FreeTimer] = {}
+        self._timer_nodes = {timer_task_id(n.id): n for n in free_timers(env.plan)}
+        self._task_nodes = {leader_task_id(n.id): n for n in env.plan.of_type(TaskNode) if n.on_leader}
+        self._stoppable: dict[str, SourceTask | FreeTimer | LeaderTask] = {}
         self._limits: dict[str, asyncio.Timeout] = {}
         self._ending: set[str] = set()
         self._restoring: set[str] = set()
@@ -127,13 +129,18 @@ class TaskRunner:
         if task_id in self._source_nodes:
             await self._run_source(task_id)
         elif task_id in self._timer_nodes:
-            timer = self._stoppable[task_id] = FreeTimer(self._env, self._timer_nodes[task_id])
-            try:
-                await timer.run()
-            finally:
-                del self._stoppable[task_id]
+            await self._run_stoppable(task_id, FreeTimer(self._env, self._timer_nodes[task_id]))
+        elif task_id in self._task_nodes:
+            await self._run_stoppable(task_id, LeaderTask(self._env, self._task_nodes[task_id]))
         else:
             await self._run_partition(task_id, limit)
+
+    async def _run_stoppable(self, task_id: str, work: FreeTimer | LeaderTask) -> None:
+        self._stoppable[task_id] = work
+        try:
+            await work.run()
+        finally:
+            del self._stoppable[task_id]
 
     async def _run_partition(self, task_id: str, limit: asyncio.Timeout) -> None:
         task = self.tasks[task_id] = Task(self._env, *self._parts[task_id])
@@ -186,5 +193,6 @@ def task_inputs(plan: Plan) -> dict[str, list[TopicPartition]]:
         for partition, task_id in enumerate(part.task_ids())
     }
     sources = [source_task_id(n.id) for n in plan.of_type(SourceNode)]
-    timers = [timer_task_id(n.id) for n in plan.of_type(TimerNode) if not n.tables]
-    return {**found, **{t: [] for t in (*sources, *timers)}}
+    timers = [timer_task_id(n.id) for n in free_timers(plan)]
+    tasks = [leader_task_id(n.id) for n in plan.of_type(TaskNode) if n.on_leader]
+    return {**found, **{t: [] for t in (*sources, *timers, *tasks)}}

@@ -9,14 +9,12 @@ from flows.compile.pipeline import Pipeline
 from flows.operate.base import NO_TIME, Batch
 
 
-async def run_due_timers(pipeline: Pipeline, now: float) -> bool:
+async def run_due_timers(pipeline: Pipeline) -> bool:
     """Run the timers that are due; tell whether any ran. Ticks that were missed are not made up for."""
     ran = False
     for timer in pipeline.timers:
-        if now < timer.due:
+        if not timer.schedule.take():
             continue
-        interval = timer.node.interval / 1_000_000
-        timer.due += interval * (1 + int((now - timer.due) // interval))
         await timer.runner.run([None], [0], _tick(timer.node.id))
         ran = True
     return ran

@@ -28,6 +28,7 @@ from flows.run.drained import is_drained
 from flows.run.environment import Environment, Probe, no_probe
 from flows.run.handover import Handover
 from flows.run.live_tables import LiveTables
+from flows.run.own_work import OwnWork
 from flows.run.progress import Progress
 from flows.run.runner import TaskRunner
 from flows.run.standby import Standbys
@@ -49,7 +50,7 @@ class Worker:
     def __init__(
         self, app: dsl.App, settings: Settings, clock: Clock | None = None, *, probe: Probe = no_probe
     ) -> None:
-        self.plan = app.plan()
+        self._app, self.plan = app, app.plan()
         self.settings = settings
         self.clock = clock or SystemClock()
         self.id = settings.instance_id or f"{socket.gethostname()}-{os.getpid()}-{uuid4().hex[:6]}"
@@ -126,7 +127,11 @@ class Worker:
         copies = Standbys(
             env, self.settings.standby_replicas, stored=self._stores.positions, discard=self._stores.discard
         )
-        handover = self._handover = Handover(env, self.id, self._runner, copies, self._fail)
+        own = OwnWork(self._app, env)
+        moves: asyncio.Queue[tuple[frozenset[str], frozenset[str]]] = asyncio.Queue()
+        handover = self._handover = Handover(
+            env, self.id, self._runner, copies, self._fail, lambda *moved: moves.put_nowait(moved)
+        )
         web: WebServer | None = None
         helpers: list[asyncio.Task[None]] = []
         try:
@@ -147,6 +152,7 @@ class Worker:
                 )
                 self.address = await web.start()
                 log.info("the live page is at %s", self.address)
+            await own.started()
             # 3
             await handover.join(self.address, plan_hash(self.plan))
             helpers = [
@@ -157,6 +163,8 @@ class Worker:
                     handover.follow(),
                     handover.watch(),
                     handover.report(),
+                    self._tell_moves(own, moves),
+                    self._work(own),
                 )
             ]
             if self.settings.drain:
@@ -165,6 +173,7 @@ class Worker:
             # 4
             await _end(helpers)
             await handover.leave()
+            await own.stopped()
             log.info("stopped: %d records processed", self.metrics.records)
         finally:
             self._progress.close()
@@ -190,6 +199,21 @@ class Worker:
         self.stop()
 
     # What goes on beside
+
+    async def _tell_moves(self, own: OwnWork, moves: asyncio.Queue[tuple[frozenset[str], frozenset[str]]]) -> None:
+        while True:
+            await own.rebalanced(*await moves.get())
+
+    async def _work(self, own: OwnWork) -> None:
+        """Run the app's own tasks from when the worker is ready, all until the worker stops."""
+        while not self.ready:  # noqa: ASYNC110  (restores end in many places)
+            await asyncio.sleep(_LOOK)
+        await own.ready()
+        tasks = [asyncio.create_task(work) for work in own.work()]
+        try:
+            await asyncio.gather(*tasks)
+        finally:
+            await _end(tasks)
 
     async def _keep_up(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Do work that looks at the broker now and then, on and on where that was unavailable, as the tasks do."""

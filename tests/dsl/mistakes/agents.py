@@ -132,3 +132,37 @@ def windows_by_a_field_without_a_name() -> None:
 
 def set_of_lists() -> None:
     app().set_table("seen", value=list)  # here
+
+
+def crontab_that_is_none() -> None:
+    app().crontab("61 9 * * *")  # here
+
+
+def crontab_in_no_time_zone() -> None:
+    app().crontab("0 9 * * *", timezone="Europe/Berlni")  # here
+
+
+def task_that_is_a_plain_function() -> None:
+    a = app()
+
+    @a.task  # here
+    def clean() -> None: ...
+
+
+def timer_of_every_worker_with_a_table() -> None:
+    a = app()
+    late = a.table("late", key=str, value=int, default=int)
+
+    @a.agent(departures(a))
+    async def watch(stream: Any) -> None:
+        late["JFK"] += 1
+
+    @a.timer("1m", on_leader=False)  # here
+    async def report() -> None:
+        late.clear()
+
+    a.plan()
+
+
+def hook_that_is_a_name() -> None:
+    app().on_start("report")  # type: ignore[type-var]  # here

@@ -1,4 +1,4 @@
-"""A timer that reads the table of an agent, and one that runs in no task."""
+"""A timer that reads the table of an agent; a timer, a crontab and a task that run in no task of the streams."""
 
 from __future__ import annotations
 
@@ -23,6 +23,16 @@ async def report() -> None:
 @app.timer(0.5)
 async def tick() -> None:
     await online.send({"tick": True})
+
+
+@app.crontab("0 9 * * *", timezone="Europe/Oslo", on_leader=False)
+async def good_morning() -> None:
+    await online.send({"morning": True})
+
+
+@app.task(on_leader=True)
+async def lead() -> None:
+    await online.send({"lead": True})
 
 
 def count_seen() -> int:
