@@ -8,21 +8,16 @@ records (as in Kafka) and seconds everywhere else.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import msgspec
 
+from flows.brokers.groups import Member as Member
+from flows.brokers.groups import Membership as Membership
+from flows.brokers.groups import TaskInputs as TaskInputs
+from flows.brokers.groups import TopicPartition as TopicPartition
+
 Headers = tuple[tuple[str, bytes], ...]
-
-
-class TopicPartition(NamedTuple):
-    """One partition of a topic; printed as `topic/partition`."""
-
-    topic: str
-    partition: int
-
-    def __str__(self) -> str:
-        return f"{self.topic}/{self.partition}"
 
 
 class TopicSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -208,62 +203,6 @@ class Reader(Protocol):
     async def close(self) -> None: ...
 
 
-TaskInputs = Mapping[str, Sequence[TopicPartition]]
-"""The tasks of a group by id, each with the partitions it reads: none for a source or a timer."""
-
-
-class Member(msgspec.Struct, frozen=True, kw_only=True):
-    """A worker as the others of its group see it.
-
-    `expires_in` is after how many seconds it loses its tasks if it stays silent; None where the broker does not tell.
-    """
-
-    id: str
-    address: str = ""
-    plan: str = ""
-    tasks: tuple[str, ...] = ()
-    expires_in: float | None = None
-
-
-class Membership(Protocol):
-    """This worker's place in a group that shares named tasks."""
-
-    @property
-    def generation(self) -> int:
-        """Return the generation of the group that this member last took part in."""
-
-    @property
-    def standbys(self) -> frozenset[str]:
-        """Return the tasks whose state this member should keep warm without running them; never its own.
-
-        A change wakes `assignment`. Always empty where members share a disk.
-        """
-
-    async def assignment(self) -> frozenset[str]:
-        """Wait for the next change and return the tasks that this member should hold from now on.
-
-        Tasks that are new in it belong to this member at once. Tasks that left it are still this member's
-        until it calls `release`, or its lease runs out; those that came and left between two calls are not.
-        Raises `Fenced` when the lease was lost.
-        """
-
-    async def release(self, tasks: Iterable[str]) -> None:
-        """Hand tasks back after their last commit. One that should stay here is assigned anew."""
-
-    async def report(self, lags: Mapping[str, int]) -> None:
-        """Tell how many records the state that is kept here lacks, by task: 0 of one that runs and is restored.
-
-        Tasks that are left out have no state here. A task goes to whose state is nearest to its end; one whose state is
-        complete somewhere stays there until its next holder, told so by `standbys`, has reported that it caught up.
-        """
-
-    async def members(self) -> list[Member]:
-        """Return the live members and what they hold."""
-
-    async def leave(self) -> None:
-        """Hand everything back and leave the group."""
-
-
 class Broker(Protocol):
     """A set of topics, and the groups that read them.
 
@@ -284,6 +223,12 @@ class Broker(Protocol):
 
     async def topics(self) -> dict[str, TopicSpec]:
         """Return all topics by name."""
+
+    async def topic_ids(self, names: Iterable[str]) -> dict[str, str]:
+        """Return what tells a topic from another one of the same name, before it or after it was deleted.
+
+        Left out are topics that do not exist, and all of them where the brokers are too old to tell (Kafka before 2.8).
+        """
 
     async def alter_retention(self, name: str, seconds: float | None) -> None:
         """Keep a topic's records for so many seconds from now on, None for ever; older ones go as by any retention.

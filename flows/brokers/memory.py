@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping
+from itertools import count
 from operator import itemgetter
 
 import msgspec
@@ -93,6 +94,8 @@ class MemoryBroker:
     def __init__(self, *, max_record_bytes: int = 1_000_000, markers: bool = False) -> None:
         self.max_record_bytes, self.markers = max_record_bytes, markers
         self._specs: dict[str, TopicSpec] = {}
+        self._ids: dict[str, str] = {}
+        self._made = count(1)
         self._logs: dict[TopicPartition, _Log] = {}
         self._offsets: dict[str, dict[TopicPartition, Committed]] = {}
         self._epochs: dict[str, int] = {}
@@ -107,11 +110,16 @@ class MemoryBroker:
 
     async def create_topic(self, spec: TopicSpec) -> None:
         compare(self._specs.setdefault(spec.name, spec), spec)
+        if spec.name not in self._ids:
+            self._ids[spec.name] = str(next(self._made))
         for partition in range(spec.partitions):
             self._logs.setdefault(TopicPartition(spec.name, partition), _Log())
 
     async def topics(self) -> dict[str, TopicSpec]:
         return dict(self._specs)
+
+    async def topic_ids(self, names: Iterable[str]) -> dict[str, str]:
+        return {name: self._ids[name] for name in names if name in self._ids}
 
     async def alter_retention(self, name: str, seconds: float | None) -> None:
         check_alterable(name, self._specs.get(name))
@@ -121,6 +129,7 @@ class MemoryBroker:
         spec = self._specs.pop(name, None)
         if spec is None:
             raise UnknownTopic(f"topic {name!r} does not exist")
+        del self._ids[name]
         for partition in range(spec.partitions):
             del self._logs[TopicPartition(name, partition)]
 

@@ -72,6 +72,11 @@ class Store(Protocol):
 
     def set_metadata(self, items: Iterable[tuple[str, bytes]]) -> None: ...
 
+    def changelog_id(self, table: str) -> str | None:
+        """Return the id of the changelog topic that a table's position is of, as `set_changelog_ids` kept it."""
+
+    def set_changelog_ids(self, items: Iterable[tuple[str, str]]) -> None: ...
+
     def snapshot(self) -> StoreSnapshot: ...
 
     def size(self) -> int:

@@ -22,6 +22,7 @@ class MemoryStore:
         self._tables: _Tables = {}
         self._positions: dict[str, int] = {}
         self._metadata: dict[str, bytes] = {}
+        self._ids: dict[str, str] = {}
         self._lock = threading.Lock()  # a flush writes in a thread while the loop reads
 
     def tables(self) -> set[str]:
@@ -34,6 +35,7 @@ class MemoryStore:
         self._tables.pop(name, None)
         self._positions.pop(name, None)
         self._metadata.pop(name, None)
+        self._ids.pop(name, None)
 
     def get_many(self, table: str, keys: Sequence[bytes]) -> list[bytes | None]:
         with self._lock:
@@ -72,6 +74,14 @@ class MemoryStore:
         for table, value in items:
             rows_of(self._tables, table)
             self._metadata[table] = value
+
+    def changelog_id(self, table: str) -> str | None:
+        return self._ids.get(table)
+
+    def set_changelog_ids(self, items: Iterable[tuple[str, str]]) -> None:
+        for table, found in items:
+            rows_of(self._tables, table)
+            self._ids[table] = found
 
     def snapshot(self) -> MemorySnapshot:
         with self._lock:

@@ -69,9 +69,10 @@ async def restore(
     `target` is a store; or a `TaskState` over a store that is read-only, which then holds the tail in memory.
 
     1. Read start and end of every changelog, and the positions and the time of the last write from the store.
-    2. Tables that do not exist are created. A table whose position lies outside of its changelog, or that missed
-       tombstones because the store was away for longer than `tombstone_retention` seconds, is dropped and begins at
-       the changelog's start.
+    2. Tables that do not exist are created. A table whose position lies outside of its changelog or is of another
+       topic, which had its name before, or that missed tombstones because the store was away for longer than
+       `tombstone_retention` seconds, is dropped and begins at the changelog's start. The id of the topic is kept from
+       then on.
     3. Replay all tables together. A fingerprint is stored as soon as it is read: before the position passes it.
     4. Now and then, and at the end, the rows read so far are written, at once with the position behind them.
     5. Once every position has reached its changelog's end, the fingerprints are read from the store.
@@ -103,6 +104,7 @@ async def _plan(
 ) -> list[Replay]:
     # 1
     tps = list(changelogs.values())
+    ids = await broker.topic_ids([tp.topic for tp in tps])  # first: of a topic made meanwhile the offsets may be read
     starts, ends = await broker.start_offsets(tps), await broker.end_offsets(tps)
     positions, last_write = sink.positions(), sink.last_write()
     probe("restore 1")
@@ -113,11 +115,17 @@ async def _plan(
         stored = positions.get(table)
         replay = Replay(table, tp, starts[tp], ends[tp], starts[tp] if stored is None else stored)
         missed = away_too_long and not replay.done
+        known, id_ = sink.changelog_id(table), ids.get(tp.topic)
+        is_another = None not in (known, id_) and known != id_
         if stored is None and sink.is_empty(table):
             await to_the_end(asyncio.to_thread(sink.create, table))
-        elif stored is None or replay.out_of(starts[tp], ends[tp]) or missed:
+        elif stored is None or replay.out_of(starts[tp], ends[tp]) or missed or is_another:
             await to_the_end(asyncio.to_thread(sink.reset, table))
             replay.position = starts[tp]
+            known = None
+        if id_ is not None and id_ != known:
+            # Only now: a crash before it leaves rows with the id of their own changelog, or none.
+            await to_the_end(asyncio.to_thread(sink.set_changelog_id, table, id_))
         replay.first = replay.position
         replays.append(replay)
         probe("restore 2")

@@ -33,6 +33,11 @@ class Target(Protocol):
 
     def set_metadata(self, table: str, value: bytes) -> None: ...
 
+    def changelog_id(self, table: str) -> str | None: ...
+
+    def set_changelog_id(self, table: str, found: str) -> None:
+        """Keep the id of the topic that the table's position is of."""
+
     def apply(self, rows: Rows, positions: Mapping[str, int]) -> None:
         """Take rows of several tables, and the positions that they bring these to, at once."""
 
@@ -46,6 +51,7 @@ class StoreTarget:
         self.last_write = store.last_write
         self.metadata = store.metadata
         self.create = store.create_table
+        self.changelog_id = store.changelog_id
 
     def is_empty(self, table: str) -> bool:
         return table not in self._store.tables() or next(self._store.scan(table), None) is None
@@ -57,6 +63,9 @@ class StoreTarget:
     def set_metadata(self, table: str, value: bytes) -> None:
         # Written before the position passes its record: a later restore may never see that record again.
         self._store.set_metadata([(table, value)])
+
+    def set_changelog_id(self, table: str, found: str) -> None:
+        self._store.set_changelog_ids([(table, found)])
 
     def apply(self, rows: Rows, positions: Mapping[str, int]) -> None:
         self._store.write(StoreWrite(puts=dict(rows), positions=dict(positions)))
@@ -70,6 +79,7 @@ class StateTarget:
         self._metadata: dict[str, bytes] = {}
         self.positions = state.positions
         self.last_write = state.store.last_write
+        self.changelog_id = state.store.changelog_id
 
     def is_empty(self, table: str) -> bool:
         known = table in self._state.store.tables()
@@ -88,6 +98,9 @@ class StateTarget:
 
     def set_metadata(self, table: str, value: bytes) -> None:
         self._metadata[table] = value
+
+    def set_changelog_id(self, table: str, found: str) -> None:
+        """Do nothing: the store is not ours to write, and the rows in memory end with the query."""
 
     def apply(self, rows: Rows, positions: Mapping[str, int]) -> None:
         for table, changed in rows.items():

@@ -1,7 +1,8 @@
 """The RocksDB store: one database a task, a column family a table, one atomic write a flush.
 
 Rows, positions and metadata share a write batch and a write-ahead log, so that a crash leaves a prefix of the
-writes with the positions that belong to it. Positions and metadata live in the column family `default`.
+writes with the positions that belong to it. Positions, metadata and the ids of changelogs live in the column family
+`default`.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from flows.state.rocks_write import (
     LAST_WRITE,
     POSITION,
     change_batch,
+    changelog_key,
     drop_batch,
     metadata_key,
     read_time,
@@ -139,6 +141,17 @@ class RocksStore:
         for table, value in items:
             self._family(table)
             batch.put(metadata_key(table), value)
+        self._apply(batch)
+
+    def changelog_id(self, table: str) -> str | None:
+        found = self._place(changelog_key(table))
+        return None if found is None else found.decode()
+
+    def set_changelog_ids(self, items: Iterable[tuple[str, str]]) -> None:
+        batch = WriteBatch(raw_mode=True)
+        for table, found in items:
+            self._family(table)
+            batch.put(changelog_key(table), found.encode())
         self._apply(batch)
 
     def snapshot(self) -> RocksSnapshot:

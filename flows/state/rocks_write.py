@@ -1,6 +1,6 @@
 """A store's change as one RocksDB write batch, and the keys of what is kept beside the rows.
 
-Positions, metadata and the time of the last write live in the column family `default`.
+Positions, metadata, the ids of changelogs and the time of the last write live in the column family `default`.
 """
 
 from __future__ import annotations
@@ -24,6 +24,10 @@ def position_key(table: str) -> bytes:
 
 def metadata_key(table: str) -> bytes:
     return b"m:" + table.encode()
+
+
+def changelog_key(table: str) -> bytes:
+    return b"c:" + table.encode()
 
 
 def read_time(value: bytes) -> float:
@@ -50,12 +54,13 @@ def change_batch(
 
 
 def drop_batch(table: str, handle: ColumnFamily, last: bytes | None) -> WriteBatch:
-    """Build the batch that empties a table up to its last key and forgets its position and metadata."""
+    """Build the batch that empties a table up to its last key and forgets its position, metadata and changelog."""
     batch = WriteBatch(raw_mode=True)
     if last is not None:
         batch.delete_range(b"", last + b"\x00", handle)
     batch.delete(position_key(table))
     batch.delete(metadata_key(table))
+    batch.delete(changelog_key(table))
     return batch
 
 

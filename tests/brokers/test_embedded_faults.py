@@ -56,7 +56,7 @@ async def test_a_newer_layout_is_refused(tmp_path: Path):
     database.execute("PRAGMA user_version=99")
     database.close()
 
-    assert "has layout 99, this Flows reads layout 1" in str(await start_fails(tmp_path))
+    assert "has layout 99, this Flows reads layout 2" in str(await start_fails(tmp_path))
 
 
 async def test_a_folder_that_is_a_file_is_said(tmp_path: Path):

@@ -6,6 +6,8 @@ import pytest
 
 from flows.brokers.base import Broker, Outgoing, TopicPartition, TopicSpec
 from flows.errors import BrokerError, OffsetOutOfRange, RecordTooLarge, TopicMismatch, UnknownTopic
+from flows.state.memory import MemoryStore
+from flows.state.restore import restore
 from tests.contracts.broker_fixtures import Topics, outgoing, read_all, values
 
 LONG = 20.0  # seconds; a test that waits this long has failed
@@ -165,3 +167,36 @@ async def test_a_compacted_topic_refuses_a_record_without_a_key(broker: Broker, 
         await broker.produce({tp: outgoing(1, key=None)})
 
     assert (await broker.end_offsets([tp]))[tp] == 0
+
+
+async def test_a_topic_that_was_made_again_is_another(broker: Broker, broker_topic: Topics) -> None:
+    name, other = await broker_topic(), await broker_topic()
+    before = await broker.topic_ids([name, other, f"{name}-unknown"])
+    assert sorted(before) == sorted([name, other])
+    assert before[name] != before[other]
+    assert await broker.topic_ids([name]) == {name: before[name]}
+    await broker.delete_topic(name)
+    assert await broker.topic_ids([name]) == {}
+    await broker.create_topic(TopicSpec(name=name))
+    after = await broker.topic_ids([name, other])
+    assert after[name] != before[name]
+    assert after[other] == before[other]
+
+
+async def test_a_restore_knows_that_its_changelog_is_another(broker: Broker, broker_topic: Topics) -> None:
+    """The new topic reaches as far as the stored position: only its id tells."""
+    tp = TopicPartition(await broker_topic(cleanup="compact"), 0)
+    store = MemoryStore()
+
+    async def restored() -> dict[bytes, bytes]:
+        await restore(store, broker, {"t": tp})
+        return dict(store.scan("t"))
+
+    await broker.produce({tp: Outgoing([b"a", b"b"], [b"1", b"1"], [0, 0])})
+    assert await restored() == {b"a": b"1", b"b": b"1"}
+    await broker.delete_topic(tp.topic)
+    await broker.create_topic(TopicSpec(name=tp.topic, cleanup="compact"))
+    await broker.produce({tp: Outgoing([b"c", b"a", b"d"], [b"2", b"2", b"2"], [0, 0, 0])})
+    assert await restored() == {b"a": b"2", b"c": b"2", b"d": b"2"}
+    await broker.produce({tp: Outgoing([b"a"], [b"3"], [0])})
+    assert await restored() == {b"a": b"3", b"c": b"2", b"d": b"2"}

@@ -146,11 +146,13 @@ def test_a_dropped_table_leaves_nothing(store: Store) -> None:
     put(store, ABC, position=5)
     put(store, ABC, "other", position=6)
     store.set_metadata([("t", b"m")])
+    store.set_changelog_ids([("t", "1"), ("other", "2")])
     store.drop_table("t")
     store.drop_table("never there")
     assert store.tables() == {"other"}
     assert dict(store.positions()) == {"other": 6}
     assert store.metadata("t") is None
+    assert (store.changelog_id("t"), store.changelog_id("other")) == (None, "2")
     store.create_table("t")
     assert list(store.scan("t")) == []
     assert dict(store.scan("other")) == ABC
@@ -162,9 +164,12 @@ def test_metadata_is_kept_per_table(make_store: MakeStore) -> None:
         store.create_table(table)
     store.set_metadata([("t", b"1"), ("u", b"")])
     store.set_metadata([("t", b"2")])
+    store.set_changelog_ids([("t", "1"), ("u", "1")])
+    store.set_changelog_ids([("t", "2")])
     store.close()
     again = make_store()
     assert [again.metadata(table) for table in ("t", "u", "v")] == [b"2", b"", None]
+    assert [again.changelog_id(table) for table in ("t", "u", "v")] == ["2", "1", None]
 
 
 def test_a_snapshot_sees_all_tables_at_one_moment(store: Store) -> None:

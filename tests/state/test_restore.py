@@ -46,6 +46,9 @@ class Script:
         self.clock, self.ends, self.fetches, self.start = clock, ends, iter(fetches), start
         self.opened: list[int] = []
 
+    async def topic_ids(self, names: Iterable[str]) -> dict[str, str]:
+        return dict.fromkeys(names, "1")
+
     async def start_offsets(self, tps: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
         return dict.fromkeys(tps, self.start)
 
@@ -157,6 +160,32 @@ async def test_a_position_outside_of_the_changelog_rebuilds_the_table(position: 
     assert script.opened == [5]
     assert list(store.scan("t")) == [(b"a", b"1"), (b"b", b"2")]
     assert store.positions() == {"t": 20}
+
+
+async def test_a_changelog_of_another_id_rebuilds_the_table() -> None:
+    clock = ManualClock()
+    script, broker = scripted(clock, [20], [{0: (b"a", b"1"), 19: (b"b", b"2")}])
+    store = MemoryStore()
+    store.create_table("t")
+    store.write(StoreWrite(puts={"t": {b"stale": b"row"}}, positions={"t": 20}))
+    store.set_metadata([("t", b"stale")])
+    store.set_changelog_ids([("t", "0")])
+    assert await restore(store, broker, {"t": T}, clock=clock) == {}
+    assert script.opened == [0]
+    assert list(store.scan("t")) == [(b"a", b"1"), (b"b", b"2")]
+    assert (store.positions(), store.changelog_id("t")) == ({"t": 20}, "1")
+
+
+async def test_a_store_that_knew_no_id_goes_on() -> None:
+    clock = ManualClock()
+    script, broker = scripted(clock, [20], [])
+    store = MemoryStore()
+    store.create_table("t")
+    store.write(StoreWrite(puts={"t": {b"a": b"row"}}, positions={"t": 20}))
+    await restore(store, broker, {"t": T}, clock=clock)
+    assert script.opened == []
+    assert list(store.scan("t")) == [(b"a", b"row")]
+    assert store.changelog_id("t") == "1"
 
 
 async def test_rows_without_a_position_are_not_trusted() -> None:

@@ -143,6 +143,11 @@ class EmbeddedBroker:
         """Return all topics by name."""
         return await self._read("list topics", topics.listing)
 
+    async def topic_ids(self, names: Iterable[str]) -> dict[str, str]:
+        """Return what tells each topic from another one of the same name; unknown names are left out."""
+        wanted = list(names)
+        return await self._read("read the topics' identities", lambda db: topics.identities(db, wanted))
+
     async def alter_retention(self, name: str, seconds: float | None) -> None:
         """Keep a topic's records for so many seconds, None for ever; raises `UnknownTopic`, `BrokerError`."""
         await self._write(

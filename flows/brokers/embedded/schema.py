@@ -15,7 +15,7 @@ from flows.brokers.embedded.faults import database_fault, system_fault
 from flows.brokers.embedded.locks import FileLock
 from flows.errors import BrokerError, BrokerUnavailable
 
-VERSION = 1
+VERSION = 2
 PATIENCE = 5.0  # seconds that a statement waits for another program's lock
 _STARTING = 30.0  # seconds to wait for others that start on the same folder
 _APPLICATION_ID = 0x464C4F57  # "FLOW", in the header of each file
@@ -38,7 +38,7 @@ BROKER = Layout(
     (
         """CREATE TABLE topics (
             name TEXT PRIMARY KEY, partitions INTEGER NOT NULL, cleanup TEXT NOT NULL, retention REAL,
-            tombstone_retention REAL NOT NULL, internal INTEGER NOT NULL) WITHOUT ROWID""",
+            tombstone_retention REAL NOT NULL, internal INTEGER NOT NULL, identity TEXT NOT NULL) WITHOUT ROWID""",
         """CREATE TABLE partitions (
             id INTEGER PRIMARY KEY AUTOINCREMENT, topic TEXT NOT NULL, number INTEGER NOT NULL,
             low INTEGER NOT NULL DEFAULT 0, high INTEGER NOT NULL DEFAULT 0, cleaned INTEGER NOT NULL DEFAULT 0,

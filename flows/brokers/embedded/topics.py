@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterable
+from uuid import uuid4
 
 from flows.brokers.base import TopicSpec
 from flows.brokers.specs import check_alterable, compare
@@ -18,8 +20,16 @@ def create(connection: sqlite3.Connection, spec: TopicSpec) -> None:
     if existing is not None:
         return compare(existing, spec)
     connection.execute(
-        "INSERT INTO topics VALUES (?, ?, ?, ?, ?, ?)",
-        (spec.name, spec.partitions, spec.cleanup, spec.retention, spec.tombstone_retention, spec.internal),
+        "INSERT INTO topics VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (
+            spec.name,
+            spec.partitions,
+            spec.cleanup,
+            spec.retention,
+            spec.tombstone_retention,
+            spec.internal,
+            uuid4().hex,
+        ),
     )
     connection.executemany(
         "INSERT INTO partitions (topic, number) VALUES (?, ?)",
@@ -44,6 +54,13 @@ def listing(connection: sqlite3.Connection) -> dict[str, TopicSpec]:
         )
         for name, partitions, cleanup, retention, tombstone_retention, internal in rows
     }
+
+
+def identities(connection: sqlite3.Connection, names: Iterable[str]) -> dict[str, str]:
+    """Return the identities of the topics that exist: another one of the same name has another."""
+    wanted = set(names)
+    rows = connection.execute("SELECT name, identity FROM topics")
+    return {name: identity for name, identity in rows if name in wanted}
 
 
 def alter_retention(connection: sqlite3.Connection, name: str, seconds: float | None) -> None:

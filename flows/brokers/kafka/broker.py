@@ -112,6 +112,11 @@ class KafkaBroker:
         self._check("list the topics")
         return await self._topics.listing()
 
+    async def topic_ids(self, names: Iterable[str]) -> dict[str, str]:
+        """Return what tells each topic from another one of the same name; unknown names are left out."""
+        self._check("read the ids of topics")
+        return await self._topics.ids(names)
+
     async def alter_retention(self, name: str, seconds: float | None) -> None:
         """Keep a topic's records for so many seconds from now on; raises `UnknownTopic`, `BrokerError`."""
         self._check(f"alter topic {name!r}")

@@ -15,7 +15,7 @@ from aiokafka.protocol.metadata import MetadataRequest
 from flows.brokers.base import TopicPartition
 from flows.brokers.kafka import bootstrap
 from flows.brokers.kafka.connection import Connection
-from flows.brokers.kafka.faults import Code, Lost, Unreachable, check
+from flows.brokers.kafka.faults import Code, Lost, TooOld, Unreachable, check
 from flows.errors import BrokerError
 
 GROUP, TRANSACTION = 0, 1
@@ -77,7 +77,7 @@ class Cluster:
             link.close()
             raise Lost(f"broker {self._name(node)} did not answer in time") from None
         except (IncompatibleBrokerVersion, NotImplementedError) as error:
-            raise BrokerError(f"broker {self._name(node)} is too old: {error}", fix="use Kafka 2.5 or newer") from error
+            raise TooOld(f"broker {self._name(node)} is too old: {error}", fix="use Kafka 2.5 or newer") from error
         except (KafkaError, OSError) as error:
             raise Lost(f"the connection to broker {self._name(node)} was lost") from error
 

@@ -124,6 +124,10 @@ class Lost(Exception):
     """A connection could not be made or was lost; whether the request was carried out is not known."""
 
 
+class TooOld(BrokerError):
+    """A broker does not know a request in any version that is spoken here."""
+
+
 class Unreachable(Lost):
     """No connection could be made: the request was not sent."""
 

@@ -11,9 +11,10 @@ from aiokafka.protocol.metadata import MetadataRequest
 
 from flows.brokers.base import TopicPartition, TopicSpec
 from flows.brokers.kafka.cluster import Cluster
-from flows.brokers.kafka.faults import Code, Lost, Refused, check
+from flows.brokers.kafka.faults import Code, Lost, Refused, TooOld, check
 from flows.brokers.kafka.protocol import AlterTopicRequest
 from flows.brokers.kafka.retry import PATIENCE, Tries, persist
+from flows.brokers.kafka.topic_ids import TopicIdsRequest, ids_of
 from flows.brokers.specs import check_alterable, compare
 from flows.errors import BrokerError, UnknownTopic
 
@@ -67,6 +68,18 @@ class Topics:
             return {name: _spec(name, count, settings.get(name, {})) for name, count in sorted(found.items())}
 
         return await persist("cannot list the topics", once)
+
+    async def ids(self, names: Iterable[str]) -> dict[str, str]:
+        """Return the ids of the topics that exist; none where a broker is too old to tell."""
+        request = TopicIdsRequest(list(names))
+
+        async def once() -> dict[str, str]:
+            return ids_of(await self._cluster.ask(request))
+
+        try:
+            return await persist("cannot read the ids of topics", once)
+        except TooOld:
+            return {}
 
     async def alter_retention(self, name: str, seconds: float | None) -> None:
         """Keep a topic's records for so many seconds from now on; raises `UnknownTopic`, `BrokerError`."""
