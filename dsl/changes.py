@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from dsl.errors import DeclarationError
-from dsl.plan.nodes import AggregateNode, ChangesNode, RepartitionNode, TopicNode, inputs_of
+from dsl.plan.nodes import AggregateNode, ChangesNode, RepartitionNode, TableJoinNode, TopicNode, inputs_of
 from dsl.plan.types import DataType, Field, Kind, Schema
 from dsl.window import AnyWindow, CountWindow
 
@@ -114,19 +114,19 @@ def refuse_changes(stream: Stream, doing: str) -> None:
         )
 
 
-def _changing(stream: Stream) -> AggregateNode | None:
+def _changing(stream: Stream) -> AggregateNode | TableJoinNode | None:
     """Return the table whose changes a stream is made of; None for one made of a topic's records."""
     nodes = stream.app._nodes
     node = nodes[stream.step]
     while not isinstance(node, TopicNode | RepartitionNode | ChangesNode):
         node = nodes[inputs_of(node)[0]]
     found = nodes[node.table] if isinstance(node, ChangesNode) else None
-    return found if isinstance(found, AggregateNode) else None
+    return found if isinstance(found, AggregateNode | TableJoinNode) else None
 
 
-def _is_final(table: AggregateNode, *, of_time: bool = False) -> bool:
+def _is_final(table: AggregateNode | TableJoinNode, *, of_time: bool = False) -> bool:
     """Tell whether a table tells each row once; with `of_time`, in the order of time too."""
     window = table.window
-    if window is None or window.emit != "close":
+    if window is None or window.emit != "close" or isinstance(table, TableJoinNode):
         return False
     return not (of_time and isinstance(window, CountWindow))

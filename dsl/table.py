@@ -11,7 +11,8 @@ from dsl.context import TableAccess, current
 from dsl.durations import Duration
 from dsl.plan.nodes import SinkNode
 from dsl.plan.types import Schema
-from dsl.window import Window
+from dsl.table_join import table_join
+from dsl.window import AnyWindow
 
 if TYPE_CHECKING:
     from dsl.app import App
@@ -32,7 +33,7 @@ class Table:
         name: str,
         schema: Schema,
         keys: tuple[str, ...],
-        window: Window | None,
+        window: AnyWindow | None,
         placed_by: str | None = None,
     ) -> None:
         self.app, self.name, self.schema, self.keys, self.window = app, name, schema, keys, window
@@ -68,6 +69,17 @@ class Table:
         `agg` takes `count sum mean var std` only. A group without rows is no row of the table.
         """
         return Regrouped(self, rows_of(self).group_by(*keys, partitions=partitions))
+
+    def join(
+        self, other: Table, *, how: str = "inner", prefix: str = "", suffix: str = "", name: str | None = None
+    ) -> Table:
+        """Join with another table of the same key: a table of the rows of both, side by side, as both are now.
+
+        With `how="inner"` a row is there while both sides have it, with `"left"` while the left one has it, with
+        `"outer"` while one of them does. The key is that of the left side; `prefix` and `suffix` rename columns of the
+        right that have a namesake on the left. `name` is the table's (default: both names).
+        """
+        return table_join(self, other, how, prefix, suffix, name)
 
     @property
     def late(self) -> Topic:

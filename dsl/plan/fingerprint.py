@@ -21,6 +21,7 @@ from dsl.plan.nodes import (
     DedupeNode,
     JoinNode,
     RepartitionNode,
+    TableJoinNode,
     TableNode,
     TopicNode,
     inputs_of,
@@ -59,9 +60,9 @@ class StoredAggregate(msgspec.Struct, frozen=True, kw_only=True):
 class Descriptor(msgspec.Struct, frozen=True, kw_only=True):
     """What the stored bytes of one table depend on.
 
-    `kind` is "aggregate", "regrouped" (aggregates of another table's rows), "dictionary", "set", "join" or "dedupe";
-    `keys` are names and kinds; `size` and `step` the window's, in microseconds, where they say all of its shape, else
-    `cut` does; `placed` says what chose the partition of a row.
+    `kind` is "aggregate", "regrouped" (aggregates of another table's rows), "dictionary", "set", "join", "dedupe" or
+    such as "inner join of tables"; `keys` are names and kinds; `size` and `step` the window's, in microseconds, where
+    they say all of its shape, else `cut` does; `placed` says what chose the partition of a row.
     """
 
     table: str
@@ -122,6 +123,17 @@ def describe(plan: Plan, table: str) -> Descriptor:
     if isinstance(node, DedupeNode):
         keys = tuple((k, t.kind.value) for k, t in zip(node.keys, node.key_types, strict=True))
         return Descriptor(table=table, kind="dedupe", keys=keys, partitions=held, placed=_placed(plan, node))
+    if isinstance(node, TableJoinNode):
+        sides = [describe(plan, side) for side in inputs_of(node)]
+        return Descriptor(
+            table=table,
+            kind=f"{node.how} join of tables",
+            keys=tuple((k, t.kind.value) for k, t in zip(node.keys, node.key_types, strict=True)),
+            **_cut(node.window),
+            value=" / ".join(f"{s.table}({', '.join(map(str, s.aggregates)) or s.value})" for s in sides),
+            partitions=held,
+            placed=_placed(plan, node),
+        )
     return Descriptor(
         table=table,
         kind="regrouped" if node.retracts else "aggregate",
@@ -180,7 +192,7 @@ def _columns(node: Any) -> str:
     return ", ".join(f"{f.name}: {f.type.kind.value}" for f in node.schema)
 
 
-def _placed(plan: Plan, node: AggregateNode | JoinNode | DedupeNode) -> str:
+def _placed(plan: Plan, node: AggregateNode | JoinNode | TableJoinNode | DedupeNode) -> str:
     above = plan.nodes[inputs_of(node)[0]]
     while not isinstance(above, RepartitionNode | TopicNode):
         above = plan.nodes[inputs_of(above)[0]]

@@ -17,6 +17,7 @@ from dsl.plan.nodes import (
     Node,
     RepartitionNode,
     SourceNode,
+    TableJoinNode,
     TableNode,
     TaskNode,
     TimerNode,
@@ -81,11 +82,11 @@ class Plan:
         """Find the topic of a table's or a join's late records, where the app has asked for it."""
         return self.topic(late_topic_name(self.app, table))
 
-    def table_nodes(self) -> dict[str, AggregateNode | TableNode]:
+    def table_nodes(self) -> dict[str, AggregateNode | TableJoinNode | TableNode]:
         """Return all tables by name."""
-        return {n.table: n for n in self.of_type(AggregateNode, TableNode)}
+        return {n.table: n for n in self.of_type(AggregateNode, TableJoinNode, TableNode)}
 
-    def stored_nodes(self) -> dict[str, AggregateNode | TableNode | JoinNode | DedupeNode]:
+    def stored_nodes(self) -> dict[str, AggregateNode | TableJoinNode | TableNode | JoinNode | DedupeNode]:
         """Return all that keeps rows in a task's store, by name: tables, joins, and dedupes."""
         return {**self.table_nodes(), **{n.id: n for n in self.of_type(JoinNode, DedupeNode)}}
 

@@ -11,6 +11,7 @@ from dsl.plan.nodes import (
     JoinNode,
     Node,
     RepartitionNode,
+    TableJoinNode,
     TableNode,
     TopicNode,
     inputs_of,
@@ -20,7 +21,11 @@ from dsl.plan.nodes import (
 from dsl.plan.words import partitions, path_of, words
 
 _TABLE = ('[["', '"]]')
-_SHAPES = {TopicNode: ('[("', '")]'), AggregateNode: _TABLE, TableNode: _TABLE, AgentNode: ('(["', '"])')}
+_SHAPES = {
+    TopicNode: ('[("', '")]'),
+    AgentNode: ('(["', '"])'),
+    **dict.fromkeys((AggregateNode, TableJoinNode, TableNode), _TABLE),
+}
 _LABEL = 120
 
 

@@ -9,6 +9,8 @@ from dsl.plan.background_nodes import SourceNode as SourceNode
 from dsl.plan.background_nodes import TaskNode as TaskNode
 from dsl.plan.background_nodes import TimerNode as TimerNode
 from dsl.plan.exprs import ExprNode, Literal
+from dsl.plan.table_nodes import ChangesNode as ChangesNode
+from dsl.plan.table_nodes import TableJoinNode as TableJoinNode
 from dsl.plan.types import DataType, Schema
 from dsl.window import AnyWindow, FixedWindow
 
@@ -156,21 +158,6 @@ class AggregateNode(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     schema: Schema
 
 
-class ChangesNode(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="changes"):
-    """The rows of a declared table that a commit changed, as a stream.
-
-    With `removals` a column tells rows that were removed; with `retract` each change is the row that was, to be
-    subtracted, and the row that is.
-    """
-
-    id: str
-    input: str
-    table: str
-    removals: bool = False
-    retract: bool = False
-    schema: Schema
-
-
 class TableNode(msgspec.Struct, frozen=True, kw_only=True, tag="table"):
     """A dictionary table, written by agents.
 
@@ -283,6 +270,7 @@ Node = (
     | MapNode
     | RepartitionNode
     | AggregateNode
+    | TableJoinNode
     | ChangesNode
     | TableNode
     | AgentNode
@@ -301,7 +289,7 @@ PASSING = (FilterNode, SampleNode, DedupeNode)
 
 def inputs_of(node: Node) -> tuple[str, ...]:
     """Return the ids of the steps that a step reads from."""
-    if isinstance(node, JoinNode):
+    if isinstance(node, JoinNode | TableJoinNode):
         return (node.left, node.right)
     if isinstance(node, MergeNode):
         return node.inputs

@@ -25,13 +25,14 @@ from dsl.plan.nodes import (
     SampleNode,
     SinkNode,
     SourceNode,
+    TableJoinNode,
     TableNode,
     TaskNode,
     TimerNode,
     TopicNode,
 )
 
-_COLUMNAR = (FilterNode, MergeNode, SampleNode, ProjectNode, RepartitionNode, AggregateNode, ChangesNode)
+_COLUMNAR = (FilterNode, MergeNode, SampleNode, ProjectNode, RepartitionNode, AggregateNode, ChangesNode, TableJoinNode)
 _ROW = (DedupeNode, MapNode, JoinNode, AgentNode, TimerNode, SourceNode, TaskNode)
 
 
@@ -128,6 +129,11 @@ def _join(node: JoinNode) -> str:
     return f"{node.how} join by {keys} {node.window}{grace}" + (f", right {renamed}" if renamed else "")
 
 
+def _table_join(node: TableJoinNode) -> str:
+    renamed = ", ".join(f"{name} as {new}" for name, new in node.right_columns if name != new)
+    return f"table by {', '.join(node.keys)}: {node.how} join with {node.right}" + (f", {renamed}" if renamed else "")
+
+
 def _changes(node: ChangesNode) -> str:
     which = "rows as they go and come" if node.retract else "changes and removals" if node.removals else "changes"
     return f"{which} of {node.table}"
@@ -204,6 +210,7 @@ _WORDS: dict[type, Callable[[Any], str]] = {
     RepartitionNode: _repartition,
     AggregateNode: _aggregate,
     ChangesNode: _changes,
+    TableJoinNode: _table_join,
     TableNode: _table,
     AgentNode: _agent,
     TimerNode: _timer,

@@ -5,31 +5,58 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from dsl.changes import REMOVED, SIGN
-from dsl.plan.nodes import AggregateNode, ChangesNode
+from dsl.plan.nodes import AggregateNode, ChangesNode, SinkNode, TableJoinNode
 from dsl.window import CountWindow
 from flows.brokers.base import TopicPartition
 from flows.compile.columns import schema_of_step
 from flows.compile.expressions import compile_expr, frame_schema
-from flows.compile.feeds import ChangeFeed
-from flows.compile.names import NUMBERS
+from flows.compile.feeds import ChangeFeed, JoinFeed
+from flows.compile.names import BEGUN, NUMBERS
 from flows.compile.tables import TableDecoder
 from flows.decode.message_keys import encode_message_key
 from flows.operate.changes import TableChanges
 from flows.operate.exact import ExactAggregation
 from flows.operate.regroup import RegroupStep
+from flows.operate.table_join import TableJoin
 from flows.operate.tables import TableStep
+from flows.sink.stream import ChangeSink
 from flows.state.keys import KeyCodec
 
 if TYPE_CHECKING:
     from flows.compile.task import TaskCompiler
 
 
-def change_feed(compiler: TaskCompiler, node: ChangesNode, table: TableStep) -> ChangeFeed:
+def keep_table(compiler: TaskCompiler, node: AggregateNode | TableJoinNode, step: TableStep) -> None:
+    """Add a table to what is fed, and build what is behind it."""
+    before, pipeline = compiler.branch, compiler.pipeline
+    before.tables.append(step)
+    compiler.tables[node.id] = before, step
+    for consumer in compiler.plan.consumers(node.id):
+        if isinstance(consumer, SinkNode):
+            pipeline.watched.add(node.table)
+            pipeline.change_sinks.setdefault(node.table, []).append(_change_sink(compiler, node, consumer).write)
+        elif isinstance(consumer, ChangesNode):
+            pipeline.watched.add(node.table)
+            compiler.branch = after = _change_feed(compiler, consumer, step)
+            before.after.append(after)
+            after.steps.append(compiler.fan(consumer.id))
+    compiler.branch = before
+
+
+def _change_sink(compiler: TaskCompiler, node: AggregateNode | TableJoinNode, sink: SinkNode) -> ChangeSink:
+    place = TopicPartition(node.table, compiler.context.partition)
+    encoder = compiler.encoders.of(sink.topic)
+    decoder = TableDecoder(compiler.plan, node.table)
+    return ChangeSink(sink.id, place, node.keys, decoder, encoder, compiler.outbox, compiler.dead)
+
+
+def _change_feed(compiler: TaskCompiler, node: ChangesNode, table: TableStep) -> ChangeFeed:
     """Build what passes a table's changes on, without the steps behind it."""
     context = compiler.context
     origin = compiler.plan.nodes[node.input]
-    assert isinstance(origin, AggregateNode)
-    closes = origin.window is not None and origin.window.emit == "close" and not isinstance(origin.window, CountWindow)
+    assert isinstance(origin, AggregateNode | TableJoinNode)
+    window = origin.window if isinstance(origin, AggregateNode) else None
+    closes = window is not None and window.emit == "close" and not isinstance(window, CountWindow)
     changes = TableChanges(
         node.id,
         TopicPartition(node.table, context.partition),
@@ -62,3 +89,24 @@ def regroup_step(compiler: TaskCompiler, node: AggregateNode, key_types: tuple[A
         state=compiler.context.state,
         changed=lambda keys, states: compiler.pipeline.changed(node.table, keys, states),
     )
+
+
+def join_tables(compiler: TaskCompiler, node: TableJoinNode) -> None:
+    """Build a join of two tables and what is behind it; both tables are there."""
+    pipeline, context = compiler.pipeline, compiler.context
+    sides = (node.left, node.right)
+    join = TableJoin(
+        node.table,
+        sides,
+        (node.how != "outer", node.how == "inner"),
+        node.table + BEGUN,
+        rows=(TableDecoder(compiler.plan, node.left), TableDecoder(compiler.plan, node.right)),
+        state=context.state,
+        changed=lambda keys, states: pipeline.changed(node.table, keys, states),
+        forgotten=lambda keys, states: pipeline.forgotten(node.table, keys, states),
+    )
+    pipeline.watched.update(sides)
+    feed = JoinFeed(join=join, sides=[compiler.tables[side] for side in sides])
+    pipeline.joins.append(feed)
+    compiler.branch = feed
+    keep_table(compiler, node, join)

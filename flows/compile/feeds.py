@@ -13,9 +13,13 @@ from flows.operate.base import NO_TIME, Batch, FrameStep, Times
 from flows.operate.changes import Round, TableChanges
 from flows.operate.expiring import Expiries
 from flows.operate.joins.origins import JoinedTime, Origin, WouldClose, held_back
+from flows.operate.table_join import TableJoin
 from flows.operate.tables import TableStep
 from flows.route.repartition import RepartitionWriter
 from flows.source.base import Source
+
+Rounds = dict[str, list[Round]]
+"""What a commit has changed by table, in rounds."""
 
 
 class Feed(msgspec.Struct, kw_only=True):
@@ -29,9 +33,11 @@ class Feed(msgspec.Struct, kw_only=True):
     writers: list[RepartitionWriter] = []
     after: list[ChangeFeed] = []
     marked: tuple[int, bool] | None = (NO_TIME, False)
+    now: tuple[int, bool] = (NO_TIME, False)
 
-    def flush(self, time: int, idle: bool, written: dict[str, list[Round]]) -> None:
+    def flush(self, time: int, idle: bool, written: Rounds) -> None:
         """Bring memtables into the state, each table before what its changes feed; then tell time to the writers."""
+        self.now = time, idle
         for table in self.tables:
             table.flush(time)
         for feed in self.after:
@@ -69,6 +75,7 @@ class Feed(msgspec.Struct, kw_only=True):
 
     def resume(self, time: int) -> None:
         """Learn the stream time that was committed."""
+        self.now = time, False
         for feed in self.after:
             feed.changes.time = feed.table.reached(time)
             feed.resume(feed.changes.time)
@@ -80,7 +87,7 @@ class ChangeFeed(Feed, kw_only=True):
     table: TableStep
     changes: TableChanges
 
-    def take(self, time: int, idle: bool, written: dict[str, list[Round]]) -> None:
+    def take(self, time: int, idle: bool, written: Rounds) -> None:
         """Pass on what the flush has changed in the table."""
         batch = self.changes.take(written.get(self.table.table, ()))
         if batch is not None and batch.frame is not None:
@@ -89,6 +96,23 @@ class ChangeFeed(Feed, kw_only=True):
         self.changes.time = max(self.changes.time, self.table.reached(time))
         # While a window waits for its end there is something to come, however silent the input is.
         self.flush(self.changes.time, idle and not self.table.is_waiting(), written)
+
+
+class JoinFeed(Feed, kw_only=True):
+    """What a join of tables feeds. Its time is that of the slower side."""
+
+    join: TableJoin
+    sides: list[tuple[Feed, TableStep]] = []
+
+    def take(self, written: Rounds, gone: Rounds) -> None:
+        """Join what the flush has changed on either side, and pass it on; both sides are flushed already."""
+        for _, side in self.sides:
+            self.join.take(written.get(side.table, ()), gone.get(side.table, ()))
+        self.flush(self.time, all(feed.now[1] for feed, _ in self.sides), written)
+
+    @property
+    def time(self) -> int:
+        return min(side.reached(feed.now[0]) for feed, side in self.sides)
 
 
 class Joining(Protocol):

@@ -11,7 +11,7 @@ from dsl.plan.nodes import JoinNode, MergeNode, inputs_of
 from flows.brokers.base import TopicPartition
 from flows.compile.columns import needed_columns, schema_of_step
 from flows.compile.expressions import frame_schema
-from flows.compile.feeds import Branch, ChangeFeed, Derived, Joining
+from flows.compile.feeds import Branch, Derived, Joining
 from flows.compile.names import ENDS, LEFT, RIGHT
 from flows.compile.pipeline import Pipeline
 from flows.compile.values import key_types, row_shape
@@ -44,7 +44,7 @@ def arrange(plan: Plan, pipeline: Pipeline) -> None:
 
 def input_of(compiler: TaskCompiler, node: JoinNode | MergeNode, step: str) -> FrameStep:
     """Return what takes a step's frames to a join or merge, which is built when the first of its inputs is."""
-    assert not isinstance(compiler.branch, ChangeFeed), "changes are refused where a join or merge is declared"
+    assert isinstance(compiler.branch, Branch | Derived), "changes are refused where a join or merge is declared"
     origin = compiler.branch.origin
     found = compiler.pipeline.derived.get(node.id)
     if found is None:

@@ -16,7 +16,16 @@ import msgspec
 from dsl.errors import nearest
 from dsl.plan.exprs import Column
 from dsl.plan.graph import Plan
-from dsl.plan.nodes import AggregateNode, Node, ProjectNode, RepartitionNode, TableNode, TopicNode, inputs_of
+from dsl.plan.nodes import (
+    AggregateNode,
+    Node,
+    ProjectNode,
+    RepartitionNode,
+    TableJoinNode,
+    TableNode,
+    TopicNode,
+    inputs_of,
+)
 from dsl.plan.types import Kind
 from dsl.table import AgentTable
 from flows.compile.tables import keys_of
@@ -75,8 +84,8 @@ class KeyLookup:
             raise UsageError(f"{name}={text!r} is no key of table {self._table!r}: {error}") from None
 
 
-def _types(plan: Plan, node: AggregateNode | TableNode) -> tuple[Any, ...]:
-    if isinstance(node, AggregateNode):
+def _types(plan: Plan, node: AggregateNode | TableJoinNode | TableNode) -> tuple[Any, ...]:
+    if isinstance(node, AggregateNode | TableJoinNode):
         kinds = {field.name: field.type.kind for field in node.schema}
         return tuple(PYTHON_TYPES.get(kinds[name], _WRITTEN.get(kinds[name], object)) for name in node.keys)
     declared = plan.types.get(node.id)
@@ -85,7 +94,7 @@ def _types(plan: Plan, node: AggregateNode | TableNode) -> tuple[Any, ...]:
     return (declared.key_type, declared.value_type) if node.sets else (declared.key_type,)
 
 
-def _source(plan: Plan, node: AggregateNode | TableNode) -> TopicNode | RepartitionNode | None:
+def _source(plan: Plan, node: AggregateNode | TableJoinNode | TableNode) -> TopicNode | RepartitionNode | None:
     """Return what decides in which partition a key is; None where nothing does."""
     if isinstance(node, TableNode):
         return None

@@ -10,6 +10,7 @@ from dsl.plan.nodes import (
     DedupeNode,
     JoinNode,
     RepartitionNode,
+    TableJoinNode,
     TableNode,
     TopicNode,
 )
@@ -26,6 +27,9 @@ complete windows, when they ended."""
 
 LEFT, RIGHT = ".left", ".right"
 """Suffixes of the store tables that keep the records of a join's sides; `ENDS` has them in the order of their ends."""
+
+BEGUN = ".begun"
+"""Suffix of the store table that tells that a join of tables has looked at all rows of its sides."""
 
 NUMBERS = ".numbers"
 """Suffix of the store table that keeps the number of the next row that a stream of changes tells."""
@@ -71,6 +75,8 @@ def store_tables(plan: Plan, part: SubTopology) -> dict[str, str]:
                 found.update((node.table + suffix, node.table) for suffix in _HIDDEN.get(type(node.window), ()))
         elif isinstance(node, JoinNode):
             found.update((node.id + suffix, node.id) for suffix in (LEFT, RIGHT, ENDS))
+        elif isinstance(node, TableJoinNode):
+            found.update({node.table: node.table, node.table + BEGUN: node.table})
         elif isinstance(node, ChangesNode):
             found[node.id + NUMBERS] = _owner(plan, node)
         elif isinstance(node, DedupeNode):

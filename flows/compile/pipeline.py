@@ -11,7 +11,7 @@ import msgspec
 
 from dsl.plan.nodes import TimerNode
 from flows.brokers.base import Outgoing, Records, TopicPartition
-from flows.compile.feeds import Branch, Derived
+from flows.compile.feeds import Branch, Derived, JoinFeed
 from flows.emit.outbox import Outbox
 from flows.metrics import TaskMetrics
 from flows.operate.agent import AgentRunner
@@ -52,6 +52,8 @@ class Pipeline:
         self.work: list[Work] = []
         self.changes: Changes = {}
         self.written: Changes = {}
+        self.gone: Changes = {}
+        self.joins: list[JoinFeed] = []
         self.watched: set[str] = set()
         self.change_sinks: dict[str, list[Callable[[list[bytes], list[bytes | None]], None]]] = {}
 
@@ -70,7 +72,7 @@ class Pipeline:
             derived.step.begin()
             derived.set_floors()
         marks = {tp: branch.source.watermark for tp, branch in self.branches.items()}
-        for feed in self._feeds():
+        for feed in (*self._feeds(), *self.joins):
             feed.resume(feed.time)
         self.expiries.begin({tp: m.time for tp, m in marks.items()}, {tp: m.advanced for tp, m in marks.items()})
 
@@ -173,6 +175,8 @@ class Pipeline:
     def forgotten(self, table: str, keys: list[bytes], states: Sequence[bytes | None]) -> None:
         """Learn of the rows that a commit removes because they are kept no longer: no topic is told of them."""
         _add(self.changes, table, keys, states)
+        if table in self.watched:
+            _add(self.gone, table, keys, states)
 
     async def flush(self) -> None:
         """Bring all memtables into the state's staged rows, and their outputs into the outbox (step 2).
@@ -184,6 +188,9 @@ class Pipeline:
             derived.set_floors()
         for feed in self._feeds():
             feed.flush(feed.time, feed.tells_idle, self.written)
+        for join in self.joins:
+            join.take(self.written, self.gone)
+        self.gone = {}
         if self.work:
             work, self.work = self.work, []
             await self._work(work)

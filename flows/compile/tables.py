@@ -10,7 +10,7 @@ import polars as pl
 
 from dsl.fold import Fold
 from dsl.plan.graph import Plan
-from dsl.plan.nodes import AggregateNode, TableNode, fold_id
+from dsl.plan.nodes import AggregateNode, TableJoinNode, TableNode, fold_id
 from dsl.plan.types import Kind
 from dsl.table import AgentTable
 from dsl.window import CountWindow
@@ -18,6 +18,7 @@ from flows.compile.windows import END, Bounds, bounds_of, numbers_of, seconds, s
 from flows.operate.aggregates import Aggregation
 from flows.operate.base import TIME
 from flows.operate.exact import ExactAggregation
+from flows.operate.table_join import JoinedResults
 from flows.query.base import Row, TableInfo
 from flows.query.columns import column
 from flows.query.rows import Entry
@@ -56,6 +57,15 @@ class TableDecoder:
             self._names = [c.name for c in node.aggregates]
             exact = ExactAggregation(node.aggregates) if node.retracts else None
             self._results = (exact or Aggregation(node.aggregates, folds_of(plan, node))).results
+        elif isinstance(node, TableJoinNode):
+            self._codec = KeyCodec((object,) * len(node.keys), numbers_of(node.window))
+            self._start = start_place(node.window)
+            self._bounds = None if node.window is None else bounds_of(node.window, self._codec)
+            kept = {*node.keys, *(node.window.columns if node.window else ())}
+            left, right = (TableDecoder(plan, side) for side in (node.left, node.right))
+            own = [(name, name) for name in left._schema.names if name not in kept]
+            self._names = [new for _, new in (*own, *node.right_columns)]
+            self._results = JoinedResults([(left, own), (right, node.right_columns)]).results
         else:
             declared = plan.types.get(node.id)
             key, value = (declared.key_type, declared.value_type) if isinstance(declared, AgentTable) else (object, Any)
@@ -63,6 +73,11 @@ class TableDecoder:
             self._start = start_place(node.window)
             self._bounds = None if node.window is None else bounds_of(node.window, self._codec)
             self._value = None if node.sets else msgspec.msgpack.Decoder(value).decode
+
+    def results(self, states: Sequence[bytes]) -> pl.DataFrame:
+        """Return the columns of a declared table's rows that are not in their keys, by name."""
+        assert self._results is not None
+        return self._results(states)
 
     def key(self, key: bytes) -> Row:
         """Return the key columns of a row, and its window's bounds in seconds."""
@@ -145,24 +160,24 @@ def table_decoders(plan: Plan) -> dict[str, TableDecoder]:
     return {table: TableDecoder(plan, table) for table in plan.table_nodes()}
 
 
-def keys_of(node: AggregateNode | TableNode) -> tuple[str, ...]:
+def keys_of(node: AggregateNode | TableJoinNode | TableNode) -> tuple[str, ...]:
     """Return the names of a table's key columns."""
-    if isinstance(node, AggregateNode):
+    if isinstance(node, AggregateNode | TableJoinNode):
         return node.keys
     return ("key", "value") if node.sets else ("key",)
 
 
-def _window(node: AggregateNode | TableNode) -> str | None:
+def _window(node: AggregateNode | TableJoinNode | TableNode) -> str | None:
     if node.window is None:
         return None
     return str(node.window) if isinstance(node, AggregateNode) else node.window.shape
 
 
-def _info(plan: Plan, node: AggregateNode | TableNode) -> TableInfo:
+def _info(plan: Plan, node: AggregateNode | TableJoinNode | TableNode) -> TableInfo:
     part = next((p for p in plan.subtopologies if node.id in p.steps), None)
     return TableInfo(
         name=node.table,
-        kind="declared" if isinstance(node, AggregateNode) else "set" if node.sets else "dictionary",
+        kind="declared" if not isinstance(node, TableNode) else "set" if node.sets else "dictionary",
         columns=tuple((f.name, str(f.type)) for f in node.schema),
         keys=keys_of(node),
         window=_window(node),

@@ -14,7 +14,6 @@ from dsl.plan.nodes import (
     PASSING,
     AgentNode,
     AggregateNode,
-    ChangesNode,
     DedupeNode,
     FilterNode,
     JoinNode,
@@ -26,6 +25,7 @@ from dsl.plan.nodes import (
     RouteNode,
     SampleNode,
     SinkNode,
+    TableJoinNode,
     TableNode,
     TimerNode,
     TopicNode,
@@ -34,16 +34,16 @@ from dsl.plan.nodes import (
 from dsl.window import FixedWindow
 from flows.brokers.base import TopicPartition
 from flows.compile.agents import build_agent, build_timer
-from flows.compile.changes import change_feed, regroup_step
+from flows.compile.changes import join_tables, keep_table, regroup_step
 from flows.compile.columns import has_original_rows, needed_columns, schema_of_step
 from flows.compile.context import TaskContext, topic_encoders
 from flows.compile.dictionaries import build_dictionary, build_expiry
 from flows.compile.expressions import compile_expr, frame_schema
-from flows.compile.feeds import Branch, ChangeFeed, Derived
+from flows.compile.feeds import Branch, ChangeFeed, Derived, Feed, JoinFeed
 from flows.compile.joins import arrange, input_of, side_step
 from flows.compile.names import INDEX, dead_letters, late_topic
 from flows.compile.pipeline import Pipeline
-from flows.compile.tables import TableDecoder, folds_of
+from flows.compile.tables import folds_of
 from flows.compile.targets import partitions_of, topics_of
 from flows.compile.texts import kept_texts
 from flows.compile.values import ROW_TYPES, key_types
@@ -64,7 +64,7 @@ from flows.operate.sampling import sample_step
 from flows.operate.stateless import RowBuilder, filter_step, group_step, map_step, project_step
 from flows.operate.tables import TableStep
 from flows.route.repartition import RepartitionWriter
-from flows.sink.stream import ChangeSink, StreamSink
+from flows.sink.stream import StreamSink
 from flows.source.repartitioned import RepartitionSource
 from flows.source.topic import TopicSource
 from flows.state.keys import KeyCodec
@@ -78,7 +78,7 @@ def compile_task(context: TaskContext) -> Pipeline:
 class TaskCompiler:
     """Walk a sub-topology from its inputs and build what each step becomes."""
 
-    branch: Branch | Derived | ChangeFeed
+    branch: Branch | Derived | ChangeFeed | JoinFeed
     """Where the records of the steps come from that are being built."""
 
     def __init__(self, context: TaskContext) -> None:
@@ -89,6 +89,7 @@ class TaskCompiler:
             dead_letters(self.plan.app), self.outbox, context.now_ms, context.metrics.count_refused
         )
         self.windows: dict[str, FixedWindow] = {}
+        self.tables: dict[str, tuple[Feed, TableStep]] = {}
         self.encoders = topic_encoders(self.plan, context.max_record_bytes, context.now_ms)
 
     def build(self) -> Pipeline:
@@ -103,6 +104,9 @@ class TaskCompiler:
                 self._add_branch(node.id, self._topic_source(node))
             elif isinstance(node, RepartitionNode):
                 self._add_branch(node.id, self._repartition_source(node))
+        for node in steps:
+            if isinstance(node, TableJoinNode):
+                join_tables(self, node)
         arrange(self.plan, self.pipeline)
         for node in steps:
             if isinstance(node, TimerNode):
@@ -242,7 +246,7 @@ class TaskCompiler:
         schema = schema_of_step(self.plan, node.input)
         if node.retracts:
             regroup = regroup_step(self, node, key_types(schema, node.keys))
-            self._keep(node, regroup)
+            keep_table(self, node, regroup)
             then = group_step(node.id, node.keys, False, self.dead, regroup.process)
             return filter_step(without_null_keys_gone(SIGN, node.keys), then)
         folds = folds_of(self.plan, node)
@@ -261,7 +265,7 @@ class TaskCompiler:
             changed=lambda keys, states: self.pipeline.changed(node.table, keys, states),
             forgotten=lambda keys, states: self.pipeline.forgotten(node.table, keys, states),
         )
-        self._keep(node, step)
+        keep_table(self, node, step)
         texts = kept_texts(node, schema, self.context.max_record_bytes)
         process = step.process if folded is None else numbered_step(folded, step.process)
         return group_step(node.id, node.keys, node.window is not None, self.dead, process, texts)
@@ -280,19 +284,6 @@ class TaskCompiler:
             lambda count: self.context.metrics.late.update({name: count}),
         )
 
-    def _keep(self, node: AggregateNode, step: TableStep) -> None:
-        """Add a table to what is fed, and what is behind it."""
-        before = self.branch
-        before.tables.append(step)
-        self._table_sinks(node)
-        for consumer in self.plan.consumers(node.id):
-            if isinstance(consumer, ChangesNode):
-                self.pipeline.watched.add(node.table)
-                self.branch = after = change_feed(self, consumer, step)
-                before.after.append(after)
-                after.steps.append(self.fan(consumer.id))
-        self.branch = before
-
     def is_json(self, step: str) -> bool:
         """Tell whether a stream's records came as JSON."""
         node = self.plan.nodes[step]
@@ -300,16 +291,6 @@ class TaskCompiler:
             return node.codec == "json"
         made = isinstance(node, RepartitionNode | JoinNode)
         return not made and all(self.is_json(before) for before in inputs_of(node))
-
-    def _table_sinks(self, node: AggregateNode) -> None:
-        decoder = TableDecoder(self.plan, node.table)
-        for consumer in self.plan.consumers(node.id):
-            if isinstance(consumer, SinkNode):
-                encoder = self.encoders.of(consumer.topic)
-                place = TopicPartition(node.table, self.context.partition)
-                sink = ChangeSink(consumer.id, place, node.keys, decoder, encoder, self.outbox, self.dead)
-                self.pipeline.watched.add(node.table)
-                self.pipeline.change_sinks.setdefault(node.table, []).append(sink.write)
 
     @lower.register
     def _sink(self, node: SinkNode | RouteNode) -> FrameStep:

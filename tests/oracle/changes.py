@@ -89,3 +89,18 @@ def _open_from(windows: Windows, first: TableOracle, partition: int) -> int:
     while windows.end(start - windows.step) + windows.grace > now:
         start -= windows.step
     return start
+
+
+def joined(
+    left: dict[Any, Row], right: dict[Any, Row], how: str, names: Sequence[str], others: Sequence[str]
+) -> dict[Any, Row]:
+    """Put rows of equal keys side by side; the right side's column `n` is called `n_right`."""
+    found = {}
+    for key in {*left, *right}:
+        if (key not in left and how != "outer") or (key not in right and how == "inner"):
+            continue
+        mine = {name: left[key][name] if key in left else None for name in names}
+        found[key] = mine | {
+            f"{name}_right" if name in names else name: right[key][name] if key in right else None for name in others
+        }
+    return found

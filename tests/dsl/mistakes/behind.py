@@ -35,3 +35,34 @@ def changes_joined_in_a_window() -> None:
     topic = departures()
     delay = topic.group_by("origin").agg(delay=mean("delay")).table("delay")
     topic.join(delay.changes(), within="1h")  # here
+
+
+def tables_joined_by_different_keys() -> None:
+    topic = departures()
+    carriers = topic.group_by("carrier").agg(flights=count()).table("carriers")
+    seats = topic.group_by("seats").agg(flights=count()).table("seats")
+    carriers.join(seats)  # here
+
+
+def tables_joined_with_the_same_columns() -> None:
+    topic = departures()
+    carriers = topic.group_by("carrier").agg(flights=count()).table("carriers")
+    carriers.join(topic.group_by("carrier").agg(flights=count("delay")).table("flown"))  # here
+
+
+def tables_joined_over_different_windows() -> None:
+    topic = departures()
+    hours = topic.window(tumbling("1h")).agg(flights=count()).table("hours")
+    hours.join(topic.window(tumbling("1d")).agg(delay=mean("delay")).table("days"))  # here
+
+
+def tables_joined_that_lie_apart() -> None:
+    topic = departures()
+    origins = topic.group_by("origin").agg(flights=count()).table("origins")
+    hubs = topic.group_by("carrier").agg(origin=last("origin")).table("hubs")
+    origins.join(hubs.group_by("origin").agg(carriers=count()).table("by_hub"))  # here
+
+
+def table_joined_with_a_stream() -> None:
+    table = delays()
+    table.join(table.changes())  # type: ignore[arg-type]  # here

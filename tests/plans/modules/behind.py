@@ -1,9 +1,9 @@
-"""Tables behind tables: windows over closed windows, rows under another key, an agent on changes."""
+"""Tables behind tables: windows over closed windows, rows under another key, a join, an agent on changes."""
 
 from __future__ import annotations
 
 import flows
-from flows import Stream, col, count, last, max, mean, sum, tumbling
+from flows import Stream, col, count, last, max, mean, min, sum, tumbling
 
 app = flows.App("auctions")
 
@@ -25,6 +25,9 @@ minutes.changes().window(tumbling("1h", emit="close")).agg(bids=sum("bids")).tab
 winners = bids.group_by("auction").agg(bidder=last("bidder"), price=max("price")).table("winners")
 spent = winners.group_by("bidder", partitions=3).agg(auctions=count(), spent=sum("price"), mean=mean("price"))
 spent.table("spent_by_bidder").to(hot)
+
+prices = bids.group_by("auction").agg(first=min("price"), last=last("price")).table("prices")
+winners.join(prices, how="outer", suffix="_price", name="auctions").to(hot)
 
 
 @app.agent(winners.changes(removals=True).filter(col("price") > 1000))

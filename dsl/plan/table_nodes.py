@@ -1,0 +1,41 @@
+"""The nodes behind tables: what changes in one, and what is made of two."""
+
+from __future__ import annotations
+
+import msgspec
+
+from dsl.plan.types import DataType, Schema
+from dsl.window import AnyWindow
+
+
+class TableJoinNode(msgspec.Struct, frozen=True, kw_only=True, tag="table-join"):
+    """A table made of two: the rows of equal keys, and windows, side by side.
+
+    `right_columns` are the right side's columns with their names in the result.
+    """
+
+    id: str
+    left: str
+    right: str
+    table: str
+    how: str
+    keys: tuple[str, ...]
+    key_types: tuple[DataType, ...]
+    window: AnyWindow | None
+    right_columns: tuple[tuple[str, str], ...]
+    schema: Schema
+
+
+class ChangesNode(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="changes"):
+    """The rows of a declared table that a commit changed, as a stream.
+
+    With `removals` a column tells rows that were removed; with `retract` each change is the row that was, to be
+    subtracted, and the row that is.
+    """
+
+    id: str
+    input: str
+    table: str
+    removals: bool = False
+    retract: bool = False
+    schema: Schema
