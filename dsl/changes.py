@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from dsl.durations import Duration, microseconds
 from dsl.errors import DeclarationError
 from dsl.plan.nodes import AggregateNode, ChangesNode, RepartitionNode, TableJoinNode, TopicNode, inputs_of
 from dsl.plan.types import DataType, Field, Kind, Schema
@@ -27,11 +28,14 @@ _IDEMPOTENT = ("min", "max", "first", "last", "arg_min", "arg_max", "approx_dist
 """Aggregates to which a row that comes twice, or not at all before the next of its key, makes no difference."""
 
 
-def changes_of(table: Table, *, removals: bool) -> Stream:
+def changes_of(table: Table, *, removals: bool, emit_every: Duration | None) -> Stream:
     """Add the step that makes a stream of a table's changes."""
     from dsl.stream import Stream
 
     fields = tuple(table.schema)
+    every = None if emit_every is None else microseconds(emit_every, f"{table.name}.changes: emit_every")
+    if every is not None and every <= 0:
+        raise DeclarationError(f"{table.name}.changes: emit_every must be longer than nothing, not {emit_every!r}.")
     if removals:
         if REMOVED in table.schema:
             raise DeclarationError(
@@ -43,7 +47,8 @@ def changes_of(table: Table, *, removals: bool) -> Stream:
         fields = (*fields, Field(REMOVED, DataType(Kind.BOOL)))
     step = table.app._new_step(f"{table.name}.changes")
     schema = Schema(fields, f"{table.name}.changes")
-    table.app._add(ChangesNode(id=step, input=table.name, table=table.name, removals=removals, schema=schema))
+    node = ChangesNode(id=step, input=table.name, table=table.name, removals=removals, every=every, schema=schema)
+    table.app._add(node)
     return Stream(table.app, step, schema, table._placed_by)
 
 

@@ -54,13 +54,22 @@ class Table:
         self.app._add(SinkNode(id=self.app._new_step(f"{self.name}.to"), input=self.name, topic=target))
         return self
 
-    def changes(self, *, removals: bool = False) -> Stream:
+    def changes(self, *, removals: bool = False, emit_every: Duration | None = None) -> Stream:
         """Return the table's changed rows as a stream: at each commit the rows that it changed, as they are then.
 
         With `removals` rows that went come too, with the column `removed` true and null aggregates; else they do not.
         What a table forgets by its retention is not removed. A row's event time is the largest that it has seen.
+        With `emit_every` a row comes at most once in each such stretch of stream time; see the method of that name.
         """
-        return changes_of(self, removals=removals)
+        return changes_of(self, removals=removals, emit_every=emit_every)
+
+    def emit_every(self, duration: Duration) -> Stream:
+        """Return the table's changes, of each row at most one in each stretch of stream time: the last.
+
+        Stretches are counted from the epoch. What changed in one comes when stream time has passed its end, as the row
+        is then, or when all inputs are silent.
+        """
+        return self.changes(emit_every=duration)
 
     def group_by(self, *keys: str, partitions: int | None = None) -> Regrouped:
         """Group the table's rows, as they are now, by one or more of its columns.

@@ -30,7 +30,7 @@ class ChangesNode(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True,
     """The rows of a declared table that a commit changed, as a stream.
 
     With `removals` a column tells rows that were removed; with `retract` each change is the row that was, to be
-    subtracted, and the row that is.
+    subtracted, and the row that is. `every` is the least stream time between two changes of a row, in microseconds.
     """
 
     id: str
@@ -38,4 +38,5 @@ class ChangesNode(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True,
     table: str
     removals: bool = False
     retract: bool = False
+    every: int | None = None
     schema: Schema

@@ -136,7 +136,7 @@ def _table_join(node: TableJoinNode) -> str:
 
 def _changes(node: ChangesNode) -> str:
     which = "rows as they go and come" if node.retract else "changes and removals" if node.removals else "changes"
-    return f"{which} of {node.table}"
+    return f"{which} of {node.table}" + ("" if node.every is None else f", each row at most every {show(node.every)}")
 
 
 def _table(node: TableNode) -> str:

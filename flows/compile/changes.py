@@ -68,10 +68,13 @@ def _change_feed(compiler: TaskCompiler, node: ChangesNode, table: TableStep) ->
         encode_key=encode_message_key,
         dead=compiler.dead,
         now_ms=context.now_ms,
+        every=node.every,
         removed=REMOVED if node.removals else None,
         sign=SIGN if node.retract else None,
         in_key_order=closes,
     )
+    if node.every is not None:
+        compiler.pipeline.limited.append(changes)
     return ChangeFeed(table=table, changes=changes)
 
 

@@ -89,7 +89,7 @@ class ChangeFeed(Feed, kw_only=True):
 
     def take(self, time: int, idle: bool, written: Rounds) -> None:
         """Pass on what the flush has changed in the table."""
-        batch = self.changes.take(written.get(self.table.table, ()))
+        batch = self.changes.take(written.get(self.table.table, ()), self.table.reached(time))
         if batch is not None and batch.frame is not None:
             for step in self.steps:
                 step(batch.frame, batch)

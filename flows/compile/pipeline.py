@@ -17,7 +17,7 @@ from flows.metrics import TaskMetrics
 from flows.operate.agent import AgentRunner
 from flows.operate.agent_input import Event
 from flows.operate.base import Batch
-from flows.operate.changes import Round
+from flows.operate.changes import Round, TableChanges
 from flows.operate.dict_table import DictTableState
 from flows.operate.expiring import Expiries
 from flows.operate.schedule import Schedule
@@ -54,6 +54,7 @@ class Pipeline:
         self.written: Changes = {}
         self.gone: Changes = {}
         self.joins: list[JoinFeed] = []
+        self.limited: list[TableChanges] = []
         self.watched: set[str] = set()
         self.change_sinks: dict[str, list[Callable[[list[bytes], list[bytes | None]], None]]] = {}
 
@@ -141,6 +142,15 @@ class Pipeline:
         for _, _, row, runner, value, batch in queue:
             await runner.run([value], [row], batch)
 
+    @property
+    def is_holding(self) -> bool:
+        """Whether changes wait for a time that does not come, since all inputs are silent."""
+        return self._is_silent and any(changes.is_holding for changes in self.limited)
+
+    @property
+    def _is_silent(self) -> bool:
+        return all(branch.is_idle for branch in self.branches.values())
+
     async def close_windows(self) -> None:
         """End the windows of dictionary tables that silence has brought to their end."""
         if self.expiries.tables:
@@ -183,6 +193,8 @@ class Pipeline:
 
         Tables come before what their changes feed; agents among that finish what they are given before it returns.
         """
+        for changes in self.limited:
+            changes.release = self._is_silent
         for derived in self.derived.values():
             derived.step.flush()
             derived.set_floors()

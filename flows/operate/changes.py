@@ -22,7 +22,7 @@ Round = dict[bytes, bytes | None]
 
 Row = dict[str, Any]
 
-_NEXT = b"next"
+_NEXT, _HELD = b"next", b"held"
 _first = msgspec.msgpack.Decoder(list[Any]).decode
 
 
@@ -51,7 +51,9 @@ class TableChanges:
     `columns` are those of the stream, with their types. `removed` names the column that tells removals, `sign` the one
     for rows that are to be subtracted or added; without either only new rows are told. `in_key_order` says that rows
     come in the order of their stored keys, else they come in the order of their times. Where the steps behind the
-    table are new, all rows that it has come first. `time` is a stream time: no row behind it is still to come.
+    table are new, all rows that it has come first. With `every` a row is told at most once in each such stretch of
+    stream time, in microseconds, unless `release` says that nothing is to wait. `time` is a stream time: no row behind
+    it is still to come.
     """
 
     def __init__(
@@ -67,6 +69,7 @@ class TableChanges:
         encode_key: Callable[[Any], bytes | None],
         dead: DeadLetters,
         now_ms: Callable[[], int],
+        every: int | None = None,
         removed: str | None = None,
         sign: str | None = None,
         in_key_order: bool = False,
@@ -75,22 +78,56 @@ class TableChanges:
         self._rows, self._state, self._numbers = rows, state, numbers
         self._encode_key, self._dead, self._now_ms = encode_key, dead, now_ms
         self._removed, self._sign, self._in_key_order = removed, sign, in_key_order
+        self._every = every
+        self._held: dict[bytes, tuple[int, bytes]] | None = None
+        self.release = False
         self.time = NO_TIME
 
-    def take(self, rounds: Iterable[Round]) -> Batch | None:
-        """Return what a commit has changed as a batch; None where nothing is to be told."""
+    def take(self, rounds: Iterable[Round], now: int) -> Batch | None:
+        """Return what a commit has changed as a batch; None where nothing is to be told. `now` is the stream time."""
         changed: Round = {}
         for rows in rounds:
             changed.update(rows)
         number = self._state.get_many(self._numbers, [_NEXT], uncommitted=True)[0]
         if number is None:
-            told = self._told({**dict(self._known()), **changed}, {})
-        else:
-            told = self._told(changed, self._before(list(changed)))
+            changed = {**dict(self._known()), **changed}
+        before = {} if number is None else self._before(list(changed))
+        told = self._told(changed, before) if self._every is None else self._limited(changed, before, now)
         first = 0 if number is None else int.from_bytes(number, "big")
         if told or number is None:
             self._state.stage(self._numbers, [_NEXT], [(first + len(told)).to_bytes(8, "big")])
         return self._batch(told, first) if told else None
+
+    @property
+    def is_holding(self) -> bool:
+        """Whether changes wait for their time."""
+        return bool(self._waiting())
+
+    def _limited(self, changed: Round, before: Mapping[bytes, bytes], now: int) -> list[Told]:
+        """Hold changes back until their time has come, or until `release`; each with the row that was told last."""
+        assert self._every is not None
+        held = self._waiting()
+        due = (now // self._every + 1) * self._every
+        fresh = {key: (due, before.get(key, b"")) for key in changed if key not in held}
+        held.update(fresh)
+        ready = [key for key, (when, _) in held.items() if self.release or when <= now]
+        told = {key: old for key in ready if (old := held.pop(key)[1])}
+        waits = {key: held[key] for key in fresh if key in held}
+        rows = [when.to_bytes(8, "big", signed=True) + old for when, old in waits.values()]
+        self._state.stage(self._numbers, [_HELD + key for key in waits], rows)
+        gone = [key for key in ready if key not in fresh]
+        self._state.stage(self._numbers, [_HELD + key for key in gone], [None] * len(gone))
+        found = self._state.get_many(self._place.topic, ready, uncommitted=True)
+        rows_now = dict(self._rows.visible((k, s) for k, s in zip(ready, found, strict=True) if s is not None))
+        return self._told({key: rows_now.get(key) for key in ready}, told)
+
+    def _waiting(self) -> dict[bytes, tuple[int, bytes]]:
+        """Return what is held back: of each row when it is due, and what was told of it last, empty for nothing."""
+        if self._held is None:
+            rows = self._state.scan(self._numbers, _HELD, _HELD + b"\xff\xff", uncommitted=True)
+            split = len(_HELD)
+            self._held = {k[split:]: (int.from_bytes(v[:8], "big", signed=True), v[8:]) for k, v in rows}
+        return self._held
 
     def _known(self) -> Iterator[tuple[bytes, bytes]]:
         place = self._place.topic
@@ -108,7 +145,7 @@ class TableChanges:
         for key, state in changed.items():
             old = before.get(key)
             if state == old:
-                continue
+                continue  # also a row that came and went unseen
             time = max(_time(s) for s in (old, state) if s is not None)
             if old is not None and (self._sign is not None or (state is None and self._removed is not None)):
                 told.append(Told(-1, key, old, time))

@@ -249,7 +249,7 @@ class Task:
         if self.at_end:
             for silence in self._silence.values():
                 changed = silence.observe(now) or changed
-            changed = await pipeline.settle() or changed
+            changed = await pipeline.settle() or pipeline.is_holding or changed
             for tp, markers in self._markers.items():
                 changed = await markers.observe(now, reader.position(tp)) or changed
             if changed:

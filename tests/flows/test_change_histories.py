@@ -187,3 +187,28 @@ def test_closed_rows_meet_behind_a_repartition(history: list[Sent], cuts: list[s
         play(t, topic, history, cuts)
         found = {microseconds(row.pop("window_start")): row for row in t.table(most).rows()}
         assert found == expected
+
+
+@MODEST
+@given(histories(2), CUTS)
+def test_changes_held_back_end_with_the_row_and_come_once_a_stretch(history: list[Sent], cuts: list[str]) -> None:
+    topic = readings()
+    table = topic.group_by("key").agg(n=count(), x=max("x")).table("t")
+    told = table.emit_every("10s")
+    stretches: dict[Any, set[int]] = {}
+    oracle = TableOracle(["key"], None, {"n": partial(naive.count, column=None)})
+    for sent in history:
+        oracle.add(sent)
+        now = oracle.stream_time[sent.partition]
+        stretches.setdefault(sent.fields["key"], set()).add(now // (10 * SECOND))
+    with topic.app.test() as t:
+        play(t, topic, history, cuts)
+        counts: dict[Any, list[int]] = {}
+        for change in t.output(told):
+            counts.setdefault(change.key, []).append(change.value["n"])
+        assert all(len(found) <= len(stretches[key]) for key, found in counts.items())
+        t.advance("1m")
+        latest = {key: found[-1] for key, found in counts.items()}
+        latest |= {change.key: change.value["n"] for change in t.output(told)}
+        assert latest == {place.key[0]: row["n"] for place, row in oracle.rows().items()}
+        assert all(found == sorted(set(found)) for found in counts.values())

@@ -214,3 +214,41 @@ def test_steps_behind_a_table_that_has_rows_begin_with_these() -> None:
         assert t.table(users).rows() == [{"user": "ann", "pages": 2}, {"user": "bob", "pages": 1}]
         t.send(topic, visit("a", user="bob"))
         assert t.table(users).rows() == [{"user": "ann", "pages": 1}, {"user": "bob", "pages": 2}]
+
+
+def test_changes_that_are_held_back_come_with_time_or_silence() -> None:
+    topic = visits()
+    table = topic.group_by("page").agg(user=last("user"), n=sum("n")).table("t")
+    told = table.emit_every("10s")
+    with topic.app.test() as t:
+        t.send(topic, visit("a"), at=1.0)
+        t.send(topic, visit("b"), at=2.0)
+        t.crash()
+        t.send(topic, visit("a"), at=9.0)
+        assert t.output(told) == []
+        t.rebalance()
+        t.send(topic, visit("c"), at=10.0)
+        assert [(c.key, c.value["n"], c.timestamp) for c in t.output(told)] == [("b", 1, 2.0), ("a", 2, 9.0)]
+        t.send(topic, visit("c"), at=19.0)
+        t.advance("1m")
+        assert [(c.key, c.value["n"]) for c in t.output(told)] == [("c", 2)]
+        t.advance("1h")
+        t.send(topic, visit("c"), at=19.5)
+        t.crash()
+        t.advance("1m")
+        assert [(c.key, c.value["n"]) for c in t.output(told)] == [("c", 3)]
+
+
+def test_a_row_that_comes_and_goes_in_one_stretch_is_never_told() -> None:
+    topic = visits()
+    table = topic.window(session("5s", grace="1h")).agg(n=count()).table("t")
+    told = table.changes(removals=True, emit_every="10s")
+    with topic.app.test() as t:
+        for second in (0.0, 3.0, 6.0, 12.0):
+            t.send(topic, visit("a"), at=second)
+        bounds = [(c.value["window_start"], c.value["window_end"], c.value["removed"]) for c in t.output(told)]
+        assert bounds == [(0.0, 6.0, False)]
+        t.send(topic, visit("a"), at=10.0)
+        t.advance("1m")
+        bounds = [(c.value["window_start"], c.value["window_end"], c.value["removed"]) for c in t.output(told)]
+        assert bounds == [(0.0, 6.0, True), (0.0, 12.0, False)]

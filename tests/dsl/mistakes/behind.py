@@ -66,3 +66,7 @@ def tables_joined_that_lie_apart() -> None:
 def table_joined_with_a_stream() -> None:
     table = delays()
     table.join(table.changes())  # type: ignore[arg-type]  # here
+
+
+def emit_every_no_time() -> None:
+    delays().emit_every(0)  # here

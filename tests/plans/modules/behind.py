@@ -27,6 +27,7 @@ spent = winners.group_by("bidder", partitions=3).agg(auctions=count(), spent=sum
 spent.table("spent_by_bidder").to(hot)
 
 prices = bids.group_by("auction").agg(first=min("price"), last=last("price")).table("prices")
+winners.emit_every("10s").to(hot)
 winners.join(prices, how="outer", suffix="_price", name="auctions").to(hot)
 
 
