@@ -8,11 +8,11 @@ from typing import Any
 import msgspec
 
 from dsl.agent_steps import ON_ERROR
-from dsl.background import Background
 from dsl.checks import check_fields, check_one_of, check_partitioner, checked_name, checked_partitions, function_name
 from dsl.durations import Duration, microseconds
 from dsl.errors import DeclarationError
 from dsl.grouped import Aggregated
+from dsl.outside import Outside
 from dsl.plan.graph import Plan, late_topic_name
 from dsl.plan.nodes import RepartitionNode, TopicNode, inputs_of, partition_rule
 from dsl.plan.types import schema_of
@@ -22,7 +22,7 @@ from dsl.topic import Topic, is_record, value_name
 _CODECS = ("json", "msgpack", "raw")
 
 
-class App(Background):
+class App(Outside):
     """Declare a stream-processing app. `id` prefixes its internal topics and names its consumer group.
 
     `partitions` is the default number of partitions of the topics that are declared.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import dsl
@@ -12,6 +13,18 @@ if TYPE_CHECKING:
 
 class App(dsl.App):
     __doc__ = dsl.App.__doc__
+
+    def main(self, arguments: Sequence[str] | None = None) -> None:
+        """Run the command line for this app: the last line of a module that is a program of its own.
+
+        `if __name__ == "__main__": app.main()` makes `python flow.py worker` the same as `flows -A flow.py worker`.
+        `arguments` are those of the program where none are given. Ends the program.
+        """
+        from flows.cli import main
+        from flows.discovery import app_at_hand
+
+        with app_at_hand(self):
+            main(arguments, prog_name="flows")
 
     def test(self, *, now: float | None = None) -> Driver:
         """Return a driver that runs this app's real pipeline in memory, on a manual clock that starts at `now`.

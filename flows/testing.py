@@ -32,8 +32,9 @@ from flows.compile.tables import table_decoders
 from flows.errors import FlowsError
 from flows.metrics import WorkerMetrics
 from flows.run.asking import Asking
+from flows.run.direct import DirectRuntime
 from flows.run.environment import Environment, Probe, no_probe
-from flows.run.free_timers import DirectRuntime, FreeTimer, free_timers
+from flows.run.free_timers import FreeTimer, free_timers
 from flows.run.own_work import OwnWork, run_task
 from flows.run.task import Task
 from flows.settings import Guarantee
@@ -175,7 +176,7 @@ class Driver:
     def ask(self, agent: Agent, value: Any, key: Any = None, timeout: Duration = TIMEOUT, returns: Any = Any) -> Any:
         """Ask an agent and return its answer. Raises `AnswerTimeout` where it does not come in time."""
         context = contextvars.copy_context()
-        context.run(current.set, DirectRuntime(self._env))
+        context.run(current.set, DirectRuntime.of(self._env))
         asking = agent.ask(value, key=key, timeout=timeout, returns=returns)
         task = self._loop.create_task(asking, context=context)
         self._settle()

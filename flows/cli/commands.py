@@ -15,6 +15,7 @@ from typing import Any
 import click
 
 from dsl.errors import nearest
+from flows.cli.options import app_option
 from flows.errors import DeclarationError, FlowsError, UsageError
 
 COMMANDS = ("worker", "topology", "topics", "tables", "query", "send", "tail", "reset")
@@ -45,16 +46,23 @@ class Commands(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
-            return None
+            return self._own(ctx, cmd_name)
         command = getattr(import_module(f"flows.cli.{cmd_name}"), cmd_name)
         assert isinstance(command, click.Command)
         return command
+
+    def _own(self, ctx: click.Context, name: str) -> click.Command | None:
+        """Return a command that the app declares."""
+        from flows.cli.own import find_own_app, own_command
+
+        app = find_own_app(ctx.params.get("target"))
+        return None if app is None else own_command(app, name)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         name = args[0] if args else ""
-        if name not in COMMANDS and not name.startswith("-"):
+        if name not in COMMANDS and not name.startswith("-") and self._own(ctx, name) is None:
             close = nearest(name, COMMANDS)
             hint = f" Did you mean {close!r}?" if close else f" The commands are {', '.join(COMMANDS)}."
             ctx.fail(f"No such command {name!r}.{hint}")
@@ -112,12 +120,16 @@ def _version() -> str:
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(_version(), prog_name="flows")
-def main() -> None:
+@app_option
+@click.pass_context
+def main(ctx: click.Context, target: str | None) -> None:
     """Stream processing for Python: run flow modules, and look into what they keep.
 
     Commands find the app by themselves: -A, FLOWS_APP, [tool.flows] app in pyproject.toml, or the only flow module
-    of the working directory.
+    of the working directory. An app may have more commands, by @app.command().
     """
+    if target is not None:
+        ctx.default_map = {name: {"target": target} for name in COMMANDS}
 
 
 main.params.append(debug_option())

@@ -11,7 +11,9 @@ Finding reads files without running them; only the chosen module is imported.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from dsl import App
@@ -27,6 +29,26 @@ class NoAppFound(UsageError):
     """There is no app where it was looked for; nothing was named wrongly."""
 
 
+_at_hand: App | None = None
+
+
+@contextmanager
+def app_at_hand(app: App) -> Iterator[None]:
+    """Have commands find this app where none is named: it is in the program that is running.
+
+    Processes that the program starts find it by the program's file.
+    """
+    global _at_hand
+    file = getattr(sys.modules["__main__"], "__file__", None)
+    if file is not None:
+        os.environ.setdefault("FLOWS_APP", str(Path(file).resolve()))
+    before, _at_hand = _at_hand, app
+    try:
+        yield
+    finally:
+        _at_hand = before
+
+
 def find_app(target: str | None = None, *, environ: Mapping[str, str] | None = None, folder: Path | None = None) -> App:
     """Return the app that `target` names, or the one that is found.
 
@@ -38,6 +60,8 @@ def find_app(target: str | None = None, *, environ: Mapping[str, str] | None = N
     # 1
     if target:
         return _named(target, folder)
+    if _at_hand is not None:
+        return _at_hand
     # 2
     if named := environ.get("FLOWS_APP"):
         return _named(named, folder)

@@ -3,33 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import contextvars
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Coroutine
 from typing import Any
 
 from dsl.app import App
 from dsl.background import Hook
-from dsl.context import current
 from dsl.plan.nodes import TaskNode, TimerNode
 from flows.errors import FlowsError
+from flows.run.direct import DirectRuntime, as_runtime
 from flows.run.environment import Environment
-from flows.run.free_timers import DirectRuntime, FreeTimer
+from flows.run.free_timers import FreeTimer
 
 
 def leader_task_id(step: str) -> str:
     """Name the task of the group that one worker runs."""
     return f"task:{step}"
-
-
-async def as_runtime(runtime: DirectRuntime, call: Callable[[], Awaitable[Any]]) -> Any:
-    """Run a coroutine of the person's as one that may send and ask."""
-
-    async def run() -> Any:
-        return await call()
-
-    context = contextvars.copy_context()
-    context.run(current.set, runtime)
-    return await asyncio.create_task(run(), context=context)
 
 
 class LeaderTask:
@@ -61,7 +49,7 @@ class LeaderTask:
 async def run_task(env: Environment, node: TaskNode) -> None:
     """Run an app's task. Raises `FlowsError` for what it raises."""
     try:
-        await as_runtime(DirectRuntime(env), env.plan.functions[node.id])
+        await as_runtime(DirectRuntime.of(env), env.plan.functions[node.id])
     except Exception as error:
         raise FlowsError(f"task {node.id!r} failed: {type(error).__name__}: {error}") from error
 
@@ -71,7 +59,7 @@ class OwnWork:
 
     def __init__(self, app: App, env: Environment) -> None:
         self._app, self._env = app, env
-        self._runtime = DirectRuntime(env)
+        self._runtime = DirectRuntime.of(env)
         self.timers = [FreeTimer(env, n) for n in env.plan.of_type(TimerNode) if n.everywhere]
 
     async def started(self) -> None:

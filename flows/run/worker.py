@@ -8,6 +8,7 @@ import logging
 import os
 import socket
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
@@ -24,6 +25,7 @@ from flows.query.live import ChangeHub
 from flows.query.sql import Result, run_sql
 from flows.run.asking import Asking
 from flows.run.cluster import Cluster
+from flows.run.direct import DirectRuntime, as_runtime
 from flows.run.drained import is_drained
 from flows.run.environment import Environment, Probe, no_probe
 from flows.run.handover import Handover
@@ -36,6 +38,7 @@ from flows.run.status import StatusBoard
 from flows.run.stores import Stores
 from flows.run.task import Task
 from flows.settings import Settings
+from flows.web.own_pages import own_routes
 from flows.web.server import WebServer
 
 log = logging.getLogger("flows.worker")
@@ -149,6 +152,7 @@ class Worker:
                     group=cluster,
                     advertised=known_as,
                     metrics=self.metrics,
+                    own=own_routes(self._app._pages, partial(as_runtime, DirectRuntime.of(env))),
                 )
                 self.address = await web.start()
                 log.info("the live page is at %s", self.address)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
+from collections.abc import Sequence
 from ipaddress import ip_address
 
 from aiohttp import web
@@ -25,8 +26,8 @@ class WebServer:
     """Serves the live page and the API of a worker.
 
     `token`, where given, is asked of every call to the API; an address that others can reach needs one. `group`, where
-    given, tells of the other workers; `metrics` are what `/metrics` adds to the status. Raises `UsageError` when the
-    token is missing.
+    given, tells of the other workers; `metrics` are what `/metrics` adds to the status, `own` the app's pages. Raises
+    `UsageError` when the token is missing.
     """
 
     def __init__(
@@ -42,7 +43,9 @@ class WebServer:
         group: Group | None = None,
         advertised: str | None = None,
         metrics: WorkerMetrics | None = None,
+        own: Sequence[web.AbstractRouteDef] = (),
     ) -> None:
+        self._own = own
         check_binding(host, token)
         # `localhost` may name two addresses, which would get two different free ports.
         self._host = "127.0.0.1" if host == "localhost" else host
@@ -83,7 +86,7 @@ class WebServer:
         guard = Guard(self._host, self._token)
         app = web.Application(middlewares=[errors_as_json, guard.middleware], client_max_size=self._context.limits.body)
         app[CONTEXT] = self._context
-        app.add_routes([*api.routes(), *pages.routes()])
+        app.add_routes([*api.routes(), *pages.routes(), *self._own])
         app.on_response_prepare.append(add_security_headers)
         app.on_response_prepare.append(_sign)
         return app

@@ -166,3 +166,28 @@ def timer_of_every_worker_with_a_table() -> None:
 
 def hook_that_is_a_name() -> None:
     app().on_start("report")  # type: ignore[type-var]  # here
+
+
+def page_where_the_worker_has_its_own() -> None:
+    app().page("/api/totals")  # here
+
+
+def page_by_a_method_that_is_none() -> None:
+    app().page("/totals", methods=["GTE"])  # here
+
+
+def page_that_is_a_plain_function() -> None:
+    a = app()
+
+    @a.page("/totals")  # here
+    def totals(request: Any) -> None: ...
+
+
+def two_commands_of_one_name() -> None:
+    a = app()
+    a.command("clean")(print)
+    a.command("clean")(print)  # here
+
+
+def command_with_spaces() -> None:
+    app().command("clean up")(print)  # here
