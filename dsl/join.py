@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, cast
 from dsl.durations import Duration
 
 if TYPE_CHECKING:
-    from dsl.joined import Joined
     from dsl.stream import Stream
+    from dsl.table import Table
 
 Names = str | tuple[str, ...]
 """One column, or several."""
@@ -19,7 +19,7 @@ class Joins:
 
     def join(
         self,
-        other: Stream,
+        other: Stream | Table,
         on: Names | None = None,
         *,
         right_on: Names | None = None,
@@ -32,8 +32,10 @@ class Joins:
         suffix: str = "",
         partitions: int | None = None,
         name: str | None = None,
-    ) -> Joined:
-        """Join with another stream: each pair of records of one key whose times differ by at most `within`.
+    ) -> Stream:
+        """Join with another stream or with a table.
+
+        With a stream: each pair of records of one key whose times differ by at most `within`.
 
         `before` and `after` say instead how much earlier or later the right record may be. `on` names the key on both
         sides (default: the key that both are partitioned by), `right_on` that of the right side where it has another
@@ -42,12 +44,21 @@ class Joins:
         other half could be, by more than `grace`. A record that comes when its own window has closed is late (`.late`).
         Records with a null key match nothing: an inner join skips them, the others pass them on at once.
 
+        With a table, `topic.table(...)` or aggregates without windows: each record with the row of its key as the table
+        is at its place in the order of time, or, where the table is versioned, as it was at its time. `how` is "inner"
+        or "left"; no window is needed. The row's event time is that of the record.
+
         The columns are those of the left side, then those of the right without its key. `prefix` and `suffix` rename
         columns of the right that have a namesake on the left. `name` names the join's state and topics (default: of
         the two sides); `partitions` is the number of those of its internal topics, where it needs them.
         Raises `DeclarationError`.
         """
         from dsl.joined import Sides, stream_join
+        from dsl.lookup import table_join
+        from dsl.table import Table
 
+        if isinstance(other, Table):
+            window = {"within": within, "before": before, "after": after, "grace": grace or None, "right_on": right_on}
+            return table_join(cast("Stream", self), other, on, how, window, prefix, suffix, partitions, name)
         sides = Sides(cast("Stream", self), other, on, right_on, prefix, suffix, partitions, name)
         return stream_join(sides, how, within, before, after, grace)

@@ -167,7 +167,7 @@ def _result(
             raise DeclarationError(
                 f"{sides.doing}: both sides have a column {field.name!r}"
                 + (f", and {name!r} is taken too" if name != field.name else "")
-                + f': rename the right one with suffix="_{_short(sides.right.step)}", or leave it out with select(...).'
+                + f': rename the right one with suffix="_{short_name(sides.right.step)}", or leave it out (select).'
             )
         fields.append(Field(name, field.type.as_nullable(field.type.nullable or nullable[1])))
         columns.append((field.name, name))
@@ -182,7 +182,8 @@ def _is_null_on_left(name: str, keys: dict[str, str], right: Schema) -> bool:
     return found is not None and found.nullable
 
 
-def _short(step: str) -> str:
+def short_name(step: str) -> str:
+    """Shorten a step's name to what can be a part of a column's."""
     return "".join(c if c.isalnum() else "_" for c in step.split(".")[0])
 
 

@@ -22,6 +22,8 @@ def place_of(app: App, step: str) -> tuple[str, str]:
     if isinstance(node, MergeNode):
         places = {place_of(app, before) for before in node.inputs}
         return places.pop() if len(places) == 1 else ("merged", node.id)
+    if isinstance(node, RepartitionNode) and node.by_message_key:
+        return "message key", "murmur2"
     if isinstance(node, RepartitionNode):
         return ("key", "") if len(node.keys) == 1 else ("keys", node.id)
     if isinstance(node, TopicNode) and node.partitioner:

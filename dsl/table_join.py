@@ -8,7 +8,7 @@ from dsl.checks import check_one_of
 from dsl.errors import DeclarationError
 from dsl.joined import HOW
 from dsl.placing import place_of
-from dsl.plan.nodes import RepartitionNode, TableJoinNode, TopicNode, inputs_of
+from dsl.plan.nodes import RepartitionNode, TableJoinNode, TopicNode, TopicTableNode, inputs_of
 from dsl.plan.types import Field, Schema
 from dsl.window import CountWindow
 
@@ -23,6 +23,8 @@ def table_join(left: Table, right: Table, how: str, prefix: str, suffix: str, na
     doing = f"{left.name}.join({getattr(right, 'name', right)})"
     if not isinstance(right, Table):
         raise DeclarationError(f"{doing}: joins a declared table, not {right!r}.")
+    if isinstance(right.app._nodes[right.name], TopicTableNode):
+        raise DeclarationError(f"{doing}: a topic's table is joined with streams only, so far.")
     app, name = left.app, name or f"{left.name}_{right.name}"
     if right.app is not app:
         raise DeclarationError(f"{doing}: {right.name!r} belongs to app {right.app.id!r}, not to {app.id!r}.")

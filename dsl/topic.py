@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from dsl.context import runtime
+from dsl.durations import Duration
 from dsl.plan.nodes import TopicNode
 from dsl.plan.types import value_name as value_name
 from dsl.stream import Stream
 
 if TYPE_CHECKING:
     from dsl.app import App
+    from dsl.topic_table import TopicTable
 
 
 class Topic(Stream):
@@ -26,6 +28,16 @@ class Topic(Stream):
     def name(self) -> str:
         """The topic's name at the broker."""
         return self.node.name
+
+    def table(self, name: str, *, versioned: Duration | None = None) -> TopicTable:
+        """Read the topic as a table: of each key the latest value; a null value removes the key.
+
+        The latest is the last in the log. With `versioned="1d"` it is the one of the largest event time, and older
+        versions are kept for a day of stream time: a late record of a stream is joined with the row of its own time.
+        """
+        from dsl.topic_table import topic_table
+
+        return topic_table(self, name, versioned)
 
     async def send(
         self,

@@ -12,6 +12,7 @@ from dsl.plan.nodes import (
     PASSING,
     ChangesNode,
     JoinNode,
+    LookupNode,
     MapNode,
     MergeNode,
     ProjectNode,
@@ -179,7 +180,7 @@ def with_taps(plan: Plan) -> tuple[Plan, dict[str, str]]:
     """Add to each derived stream a topic that the driver reads; return the plan and the topics by step."""
     taps: dict[str, str] = {}
     nodes = list(plan.nodes.values())
-    for node in plan.of_type(*PASSING, MergeNode, ProjectNode, MapNode, JoinNode, ChangesNode):
+    for node in plan.of_type(*PASSING, MergeNode, ProjectNode, MapNode, JoinNode, LookupNode, ChangesNode):
         if isinstance(node, ChangesNode) and node.retract:
             continue
         name = f"{plan.app}-tap-{node.id}"
@@ -205,4 +206,4 @@ def _row_type(plan: Plan, step: str) -> Any:
     node: Any = plan.nodes[step]
     while isinstance(node, (*PASSING, MergeNode)):
         node = plan.nodes[inputs_of(node)[0]]
-    return Any if isinstance(node, ProjectNode | JoinNode | ChangesNode) else plan.types.get(node.id, Any)
+    return Any if isinstance(node, ProjectNode | JoinNode | LookupNode | ChangesNode) else plan.types.get(node.id, Any)

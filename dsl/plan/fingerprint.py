@@ -24,6 +24,7 @@ from dsl.plan.nodes import (
     TableJoinNode,
     TableNode,
     TopicNode,
+    TopicTableNode,
     inputs_of,
 )
 from dsl.plan.wire import node_to_builtins
@@ -110,6 +111,16 @@ def describe(plan: Plan, table: str) -> Descriptor:
             value=node.value,
             partitions=held,
         )
+    if isinstance(node, TopicTableNode):
+        return Descriptor(
+            table=table,
+            kind="topic",
+            keys=tuple((k, t.kind.value) for k, t in zip(node.keys, node.key_types, strict=True)),
+            cut="" if node.history is None else "versioned",
+            value=_columns(node),
+            partitions=held,
+            placed=_placed(plan, node),
+        )
     if isinstance(node, JoinNode):
         return Descriptor(
             table=table,
@@ -192,7 +203,7 @@ def _columns(node: Any) -> str:
     return ", ".join(f"{f.name}: {f.type.kind.value}" for f in node.schema)
 
 
-def _placed(plan: Plan, node: AggregateNode | JoinNode | TableJoinNode | DedupeNode) -> str:
+def _placed(plan: Plan, node: AggregateNode | JoinNode | TableJoinNode | DedupeNode | TopicTableNode) -> str:
     above = plan.nodes[inputs_of(node)[0]]
     while not isinstance(above, RepartitionNode | TopicNode):
         above = plan.nodes[inputs_of(above)[0]]

@@ -11,6 +11,7 @@ import msgspec
 from dsl.errors import DeclarationError
 from dsl.plan.nodes import (
     AggregateNode,
+    DeclaredTable,
     DedupeNode,
     JoinNode,
     MergeNode,
@@ -22,6 +23,7 @@ from dsl.plan.nodes import (
     TaskNode,
     TimerNode,
     TopicNode,
+    TopicTableNode,
     inputs_of,
     tables_of,
 )
@@ -82,11 +84,11 @@ class Plan:
         """Find the topic of a table's or a join's late records, where the app has asked for it."""
         return self.topic(late_topic_name(self.app, table))
 
-    def table_nodes(self) -> dict[str, AggregateNode | TableJoinNode | TableNode]:
+    def table_nodes(self) -> dict[str, DeclaredTable | TableNode]:
         """Return all tables by name."""
-        return {n.table: n for n in self.of_type(AggregateNode, TableJoinNode, TableNode)}
+        return {n.table: n for n in self.of_type(AggregateNode, TableJoinNode, TopicTableNode, TableNode)}
 
-    def stored_nodes(self) -> dict[str, AggregateNode | TableJoinNode | TableNode | JoinNode | DedupeNode]:
+    def stored_nodes(self) -> dict[str, DeclaredTable | TableNode | JoinNode | DedupeNode]:
         """Return all that keeps rows in a task's store, by name: tables, joins, and dedupes."""
         return {**self.table_nodes(), **{n.id: n for n in self.of_type(JoinNode, DedupeNode)}}
 

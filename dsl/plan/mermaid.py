@@ -14,6 +14,7 @@ from dsl.plan.nodes import (
     TableJoinNode,
     TableNode,
     TopicNode,
+    TopicTableNode,
     inputs_of,
     tables_of,
     written_by,
@@ -24,7 +25,7 @@ _TABLE = ('[["', '"]]')
 _SHAPES = {
     TopicNode: ('[("', '")]'),
     AgentNode: ('(["', '"])'),
-    **dict.fromkeys((AggregateNode, TableJoinNode, TableNode), _TABLE),
+    **dict.fromkeys((AggregateNode, TableJoinNode, TopicTableNode, TableNode), _TABLE),
 }
 _LABEL = 120
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import msgspec
 
-from dsl.durations import show
 from dsl.plan.background_nodes import SourceNode as SourceNode
 from dsl.plan.background_nodes import TaskNode as TaskNode
 from dsl.plan.background_nodes import TimerNode as TimerNode
 from dsl.plan.exprs import ExprNode, Literal
+from dsl.plan.join_nodes import JoinNode as JoinNode
+from dsl.plan.join_nodes import LookupNode as LookupNode
+from dsl.plan.join_nodes import TopicTableNode as TopicTableNode
 from dsl.plan.table_nodes import ChangesNode as ChangesNode
 from dsl.plan.table_nodes import TableJoinNode as TableJoinNode
 from dsl.plan.types import DataType, Schema
@@ -98,14 +100,18 @@ class MapNode(msgspec.Struct, frozen=True, kw_only=True, tag="map"):
     schema: Schema
 
 
-class RepartitionNode(msgspec.Struct, frozen=True, kw_only=True, tag="repartition"):
-    """Send records through an internal topic, so that equal keys meet in one task."""
+class RepartitionNode(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="repartition"):
+    """Send records through an internal topic, so that equal keys meet in one task.
+
+    Partitions go by the canonical key, or, with `by_message_key`, as those of topics that others write go.
+    """
 
     id: str
     input: str
     topic: str
     keys: tuple[str, ...]
     partitions: int
+    by_message_key: bool = False
     schema: Schema
 
 
@@ -229,37 +235,6 @@ class RouteNode(msgspec.Struct, frozen=True, kw_only=True, tag="route"):
     partition_function: str = ""
 
 
-class JoinNode(msgspec.Struct, frozen=True, kw_only=True, tag="join"):
-    """Join two streams in a window of time: a right record matches a left one from `before` before it to `after` after.
-
-    `how` is "inner", "left" or "outer". `right_columns` are the right side's columns with their names in the result,
-    which has those of the left side as they are. The keys of a row lie in `left_keys`. Times are microseconds.
-    """
-
-    id: str
-    left: str
-    right: str
-    left_keys: tuple[str, ...]
-    right_keys: tuple[str, ...]
-    key_types: tuple[DataType, ...]
-    how: str
-    before: int
-    after: int
-    grace: int = 0
-    right_columns: tuple[tuple[str, str], ...]
-    schema: Schema
-
-    @property
-    def window(self) -> str:
-        """The window in words, such as `within 5m` or `5m before, 0s after`."""
-        same = self.before == self.after
-        return f"within {show(self.after)}" if same else f"{show(self.before)} before to {show(self.after)} after"
-
-    def keeps(self, side: int) -> bool:
-        """Tell whether records of a side (0: left, 1: right) that match nothing are in the result."""
-        return self.how == "outer" or (self.how == "left" and side == 0)
-
-
 Node = (
     TopicNode
     | FilterNode
@@ -280,8 +255,13 @@ Node = (
     | SourceNode
     | TaskNode
     | JoinNode
+    | TopicTableNode
+    | LookupNode
 )
 
+
+DeclaredTable = AggregateNode | TableJoinNode | TopicTableNode
+"""The nodes of tables that no agent writes."""
 
 PASSING = (FilterNode, SampleNode, DedupeNode)
 """The nodes that pass on some of their input's rows as they are."""
@@ -289,7 +269,7 @@ PASSING = (FilterNode, SampleNode, DedupeNode)
 
 def inputs_of(node: Node) -> tuple[str, ...]:
     """Return the ids of the steps that a step reads from."""
-    if isinstance(node, JoinNode | TableJoinNode):
+    if isinstance(node, JoinNode | TableJoinNode | LookupNode):
         return (node.left, node.right)
     if isinstance(node, MergeNode):
         return node.inputs

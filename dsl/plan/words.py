@@ -16,6 +16,7 @@ from dsl.plan.nodes import (
     DedupeNode,
     FilterNode,
     JoinNode,
+    LookupNode,
     MapNode,
     MergeNode,
     Node,
@@ -30,10 +31,11 @@ from dsl.plan.nodes import (
     TaskNode,
     TimerNode,
     TopicNode,
+    TopicTableNode,
 )
 
 _COLUMNAR = (FilterNode, MergeNode, SampleNode, ProjectNode, RepartitionNode, AggregateNode, ChangesNode, TableJoinNode)
-_ROW = (DedupeNode, MapNode, JoinNode, AgentNode, TimerNode, SourceNode, TaskNode)
+_ROW = (DedupeNode, MapNode, JoinNode, TopicTableNode, LookupNode, AgentNode, TimerNode, SourceNode, TaskNode)
 
 
 def path_of(plan: Plan, node: Node) -> str:
@@ -113,7 +115,9 @@ def _map(node: MapNode) -> str:
 
 
 def _repartition(node: RepartitionNode) -> str:
-    return f"send by {', '.join(node.keys)} to {node.topic} ({partitions(node.partitions)})"
+    return f"send by {', '.join(node.keys)} to {node.topic} ({partitions(node.partitions)})" + (
+        " as message keys go" if node.by_message_key else ""
+    )
 
 
 def _aggregate(node: AggregateNode) -> str:
@@ -132,6 +136,18 @@ def _join(node: JoinNode) -> str:
 def _table_join(node: TableJoinNode) -> str:
     renamed = ", ".join(f"{name} as {new}" for name, new in node.right_columns if name != new)
     return f"table by {', '.join(node.keys)}: {node.how} join with {node.right}" + (f", {renamed}" if renamed else "")
+
+
+def _topic_table(node: TopicTableNode) -> str:
+    versions = "" if node.history is None else f", with the versions of {show(node.history)}"
+    return f"table by {', '.join(node.keys)}: the latest value{versions}"
+
+
+def _lookup(node: LookupNode) -> str:
+    renamed = ", ".join(f"{name} as {new}" for name, new in node.right_columns if name != new)
+    return f"{node.how} join by {', '.join(node.left_keys)} with the row of {node.right}" + (
+        f", its {renamed}" if renamed else ""
+    )
 
 
 def _changes(node: ChangesNode) -> str:
@@ -219,4 +235,6 @@ _WORDS: dict[type, Callable[[Any], str]] = {
     RouteNode: _route,
     SourceNode: _source,
     JoinNode: _join,
+    TopicTableNode: _topic_table,
+    LookupNode: _lookup,
 }

@@ -11,6 +11,7 @@ from dsl.plan.nodes import (
     DedupeNode,
     FilterNode,
     JoinNode,
+    LookupNode,
     MapNode,
     MergeNode,
     Node,
@@ -20,6 +21,7 @@ from dsl.plan.nodes import (
     SampleNode,
     SinkNode,
     TopicNode,
+    TopicTableNode,
     inputs_of,
 )
 from dsl.plan.types import Schema
@@ -43,6 +45,10 @@ def _read_by(plan: Plan, node: Node) -> set[str]:
         return computed | passed
     if isinstance(node, RepartitionNode):
         return set(node.schema.names)
+    if isinstance(node, TopicTableNode):
+        return set(node.schema.names)
+    if isinstance(node, LookupNode):
+        return {*node.left_keys} | (needed_columns(plan, node.id) - {name for _, name in node.right_columns})
     if isinstance(node, JoinNode):
         # All of both sides is kept, so that a step that is added later finds what was stored before.
         return {name for side in inputs_of(node) for name in schema_of_step(plan, side).names}

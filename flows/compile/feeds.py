@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 import msgspec
 import numpy as np
 import polars as pl
 
+from flows.brokers.base import Records
 from flows.operate.agent import AgentRunner
 from flows.operate.base import NO_TIME, Batch, FrameStep, Times
 from flows.operate.changes import Round, TableChanges
@@ -160,7 +162,8 @@ class Branch(Feed, kw_only=True):
     """What one input partition feeds.
 
     `quiet` is for how many microseconds it is silent, where it is idle; `asleep` tells that it was idle when the task
-    was last committed, and that nothing came since.
+    was last committed, and that nothing came since. `removals` take records without a value. `one_by_one` tells that
+    what a record does to a table is asked for behind it; `comes_first` that other inputs ask for it.
     """
 
     source: Source
@@ -170,6 +173,26 @@ class Branch(Feed, kw_only=True):
     asleep: bool = False
     running: Times | None = None
     feeds: list[Derived] = []
+    removals: list[Callable[[Records, Sequence[int], Sequence[int]], None]] = []
+    one_by_one: bool = False
+    comes_first: bool = False
+
+    def parts(self, records: Records) -> Iterator[Records]:
+        """Yield records in the parts in which they can be processed."""
+        rest: Records | None = records
+        while rest is not None and (self.one_by_one or self.removals):
+            is_removal = rest.values[0] is None if len(rest) else False
+            same = (n for n, value in enumerate(rest.values) if (value is None) != is_removal)
+            part, rest = rest.split(1 if self.one_by_one else next(same, len(rest)))
+            yield part
+        if rest is not None:
+            yield rest
+
+    def remove(self, records: Records) -> None:
+        """Take records without a value. They have their own time, where the topic's values would not tell it."""
+        times, running = self.source.pass_over(records)
+        for remove in self.removals:
+            remove(records, times.tolist(), running.tolist())
 
     @property
     def wants_frame(self) -> bool:

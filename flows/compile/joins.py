@@ -31,8 +31,11 @@ if TYPE_CHECKING:
     from flows.compile.task import TaskCompiler
 
 
-def arrange(plan: Plan, pipeline: Pipeline) -> None:
-    """Put the steps with several inputs behind those that they read, and tell the inputs what they feed."""
+def arrange(plan: Plan, pipeline: Pipeline) -> dict[int, list[Branch]]:
+    """Put the steps with several inputs behind those that they read, and tell the inputs what they feed.
+
+    Returns the inputs that feed each of what records come from, by its origin's id.
+    """
     pipeline.derived = {step: pipeline.derived[step] for step in plan.nodes if step in pipeline.derived}
     fed_by: dict[int, list[Branch]] = {id(b.origin): [b] for b in pipeline.branches.values()}
     for derived in pipeline.derived.values():
@@ -40,6 +43,8 @@ def arrange(plan: Plan, pipeline: Pipeline) -> None:
         fed_by[id(derived.origin)] = branches
         for branch in branches:
             branch.feeds.append(derived)
+        derived.set_floors()
+    return fed_by
 
 
 def input_of(compiler: TaskCompiler, node: JoinNode | MergeNode, step: str) -> FrameStep:

@@ -17,11 +17,10 @@ from dsl.errors import nearest
 from dsl.plan.exprs import Column
 from dsl.plan.graph import Plan
 from dsl.plan.nodes import (
-    AggregateNode,
+    DeclaredTable,
     Node,
     ProjectNode,
     RepartitionNode,
-    TableJoinNode,
     TableNode,
     TopicNode,
     inputs_of,
@@ -84,8 +83,8 @@ class KeyLookup:
             raise UsageError(f"{name}={text!r} is no key of table {self._table!r}: {error}") from None
 
 
-def _types(plan: Plan, node: AggregateNode | TableJoinNode | TableNode) -> tuple[Any, ...]:
-    if isinstance(node, AggregateNode | TableJoinNode):
+def _types(plan: Plan, node: DeclaredTable | TableNode) -> tuple[Any, ...]:
+    if isinstance(node, DeclaredTable):
         kinds = {field.name: field.type.kind for field in node.schema}
         return tuple(PYTHON_TYPES.get(kinds[name], _WRITTEN.get(kinds[name], object)) for name in node.keys)
     declared = plan.types.get(node.id)
@@ -94,7 +93,7 @@ def _types(plan: Plan, node: AggregateNode | TableJoinNode | TableNode) -> tuple
     return (declared.key_type, declared.value_type) if node.sets else (declared.key_type,)
 
 
-def _source(plan: Plan, node: AggregateNode | TableJoinNode | TableNode) -> TopicNode | RepartitionNode | None:
+def _source(plan: Plan, node: DeclaredTable | TableNode) -> TopicNode | RepartitionNode | None:
     """Return what decides in which partition a key is; None where nothing does."""
     if isinstance(node, TableNode):
         return None

@@ -13,9 +13,13 @@ from dsl.plan.nodes import (
     TableJoinNode,
     TableNode,
     TopicNode,
+    TopicTableNode,
 )
 from dsl.window import CountWindow, SessionWindow, SlidingWindow
 from flows.brokers.base import TopicSpec
+
+VERSIONS = ".versions"
+"""Suffix of the store table that keeps the older values of a topic's table."""
 
 TAKEN = ".taken"
 """Suffix of the store table that keeps what an agent's unfinished `take` holds."""
@@ -73,6 +77,10 @@ def store_tables(plan: Plan, part: SubTopology) -> dict[str, str]:
             found[node.table] = node.table
             if isinstance(node, AggregateNode):
                 found.update((node.table + suffix, node.table) for suffix in _HIDDEN.get(type(node.window), ()))
+        elif isinstance(node, TopicTableNode):
+            found[node.table] = node.table
+            if node.history is not None:
+                found[node.table + VERSIONS] = node.table
         elif isinstance(node, JoinNode):
             found.update((node.id + suffix, node.id) for suffix in (LEFT, RIGHT, ENDS))
         elif isinstance(node, TableJoinNode):

@@ -79,9 +79,16 @@ class Pipeline:
 
     async def process(self, records: Records) -> None:
         """Take records through all steps; returns when every agent has asked for its next record."""
+        for part in self.branches[records.tp].parts(records):
+            await self._process(part)
+
+    async def _process(self, records: Records) -> None:
         metrics = self.metrics
         branch = self.branches[records.tp]
         metrics.begin()
+        if branch.removals and len(records) and records.values[0] is None:
+            branch.remove(records)
+            records = records.take([])
         batch = branch.source.read(records, branch.wants_frame)
         metrics.lap("decode")
         metrics.took(records.tp.topic, records.timestamps)

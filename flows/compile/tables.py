@@ -10,10 +10,12 @@ import polars as pl
 
 from dsl.fold import Fold
 from dsl.plan.graph import Plan
-from dsl.plan.nodes import AggregateNode, TableJoinNode, TableNode, fold_id
+from dsl.plan.nodes import AggregateNode, DeclaredTable, TableJoinNode, TableNode, TopicTableNode, fold_id
 from dsl.plan.types import Kind
 from dsl.table import AgentTable
 from dsl.window import CountWindow
+from flows.compile.terms import frame_schema
+from flows.compile.values import row_shape
 from flows.compile.windows import END, Bounds, bounds_of, numbers_of, seconds, start_place
 from flows.operate.aggregates import Aggregation
 from flows.operate.base import TIME
@@ -66,6 +68,10 @@ class TableDecoder:
             own = [(name, name) for name in left._schema.names if name not in kept]
             self._names = [new for _, new in (*own, *node.right_columns)]
             self._results = JoinedResults([(left, own), (right, node.right_columns)]).results
+        elif isinstance(node, TopicTableNode):
+            self._codec, self._start = KeyCodec((object,)), start_place(None)
+            self._names = [name for name in node.schema.names if name not in node.keys]
+            self._results = _latest(node)
         else:
             declared = plan.types.get(node.id)
             key, value = (declared.key_type, declared.value_type) if isinstance(declared, AgentTable) else (object, Any)
@@ -160,20 +166,31 @@ def table_decoders(plan: Plan) -> dict[str, TableDecoder]:
     return {table: TableDecoder(plan, table) for table in plan.table_nodes()}
 
 
-def keys_of(node: AggregateNode | TableJoinNode | TableNode) -> tuple[str, ...]:
+def _latest(node: TopicTableNode) -> Callable[[Sequence[bytes]], pl.DataFrame]:
+    """Return what reads the rows of a topic's table: an event time, then the columns."""
+    decode, columns = msgspec.msgpack.Decoder(row_shape(node.schema, int)).decode, frame_schema(node.schema)
+
+    def results(states: Sequence[bytes]) -> pl.DataFrame:
+        _, *values = zip(*map(decode, states), strict=True)
+        return pl.DataFrame([pl.Series(n, v, dtype=t) for (n, t), v in zip(columns.items(), values, strict=True)])
+
+    return results
+
+
+def keys_of(node: DeclaredTable | TableNode) -> tuple[str, ...]:
     """Return the names of a table's key columns."""
-    if isinstance(node, AggregateNode | TableJoinNode):
+    if isinstance(node, DeclaredTable):
         return node.keys
     return ("key", "value") if node.sets else ("key",)
 
 
-def _window(node: AggregateNode | TableJoinNode | TableNode) -> str | None:
-    if node.window is None:
+def _window(node: DeclaredTable | TableNode) -> str | None:
+    if isinstance(node, TopicTableNode) or node.window is None:
         return None
     return str(node.window) if isinstance(node, AggregateNode) else node.window.shape
 
 
-def _info(plan: Plan, node: AggregateNode | TableJoinNode | TableNode) -> TableInfo:
+def _info(plan: Plan, node: DeclaredTable | TableNode) -> TableInfo:
     part = next((p for p in plan.subtopologies if node.id in p.steps), None)
     return TableInfo(
         name=node.table,

@@ -17,6 +17,7 @@ from dsl.plan.nodes import (
     DedupeNode,
     FilterNode,
     JoinNode,
+    LookupNode,
     MapNode,
     MergeNode,
     Node,
@@ -29,6 +30,7 @@ from dsl.plan.nodes import (
     TableNode,
     TimerNode,
     TopicNode,
+    TopicTableNode,
     inputs_of,
 )
 from dsl.window import FixedWindow
@@ -40,9 +42,11 @@ from flows.compile.context import TaskContext, topic_encoders
 from flows.compile.dictionaries import build_dictionary, build_expiry
 from flows.compile.expressions import compile_expr, frame_schema
 from flows.compile.feeds import Branch, ChangeFeed, Derived, Feed, JoinFeed
-from flows.compile.joins import arrange, input_of, side_step
+from flows.compile.joins import arrange, input_of
 from flows.compile.names import INDEX, dead_letters, late_topic
 from flows.compile.pipeline import Pipeline
+from flows.compile.repartitions import build_repartition
+from flows.compile.table_joins import HeldTables, hold_aggregates, lookup, tables_first, topic_table
 from flows.compile.tables import folds_of
 from flows.compile.targets import partitions_of, topics_of
 from flows.compile.texts import kept_texts
@@ -54,6 +58,7 @@ from flows.decode.values import ValueDecoder
 from flows.emit.dead_letters import DeadLetterBox
 from flows.emit.late import LateBox
 from flows.emit.outbox import Outbox
+from flows.operate.aggregate import AggregateStep
 from flows.operate.aggregates import Aggregation
 from flows.operate.aggregates.folds import FOLDED, FoldRows, numbered_step
 from flows.operate.base import ROW, Batch, FrameStep
@@ -63,7 +68,6 @@ from flows.operate.regroup import without_null_keys_gone
 from flows.operate.sampling import sample_step
 from flows.operate.stateless import RowBuilder, filter_step, group_step, map_step, project_step
 from flows.operate.tables import TableStep
-from flows.route.repartition import RepartitionWriter
 from flows.sink.stream import StreamSink
 from flows.source.repartitioned import RepartitionSource
 from flows.source.topic import TopicSource
@@ -90,6 +94,7 @@ class TaskCompiler:
         )
         self.windows: dict[str, FixedWindow] = {}
         self.tables: dict[str, tuple[Feed, TableStep]] = {}
+        self.held = HeldTables()
         self.encoders = topic_encoders(self.plan, context.max_record_bytes, context.now_ms)
 
     def build(self) -> Pipeline:
@@ -107,7 +112,7 @@ class TaskCompiler:
         for node in steps:
             if isinstance(node, TableJoinNode):
                 join_tables(self, node)
-        arrange(self.plan, self.pipeline)
+        self.held.arrange(arrange(self.plan, self.pipeline))
         for node in steps:
             if isinstance(node, TimerNode):
                 self.pipeline.timers.append(build_timer(self, node))
@@ -122,7 +127,7 @@ class TaskCompiler:
     def _add_branch(self, step: str, source: Any) -> None:
         self.branch = branch = Branch(source=source, expiries=self.pipeline.expiries)
         self.pipeline.branches[source.tp] = branch
-        for node in self.plan.consumers(step):
+        for node in tables_first(self.plan.consumers(step)):
             if isinstance(node, AgentNode) and isinstance(self.plan.nodes[step], TopicNode):
                 branch.agents.append(self._agent(node))
             else:
@@ -217,29 +222,15 @@ class TaskCompiler:
 
     @lower.register
     def _repartition(self, node: RepartitionNode) -> FrameStep:
-        consumers = self.plan.consumers(node.id)
-        windowed = any(isinstance(c, AggregateNode) and c.window for c in consumers)
-        writer = RepartitionWriter(
-            node.id,
-            node.topic,
-            node.partitions,
-            self.context.partition,
-            node.keys,
-            node.schema.names,
-            encode_keys=KeyCodec(key_types(node.schema, node.keys)).encode_columns,
-            now_ms=self.context.now_ms,
-            outputs=self.outbox,
-            dead=self.dead,
-            max_bytes=self.context.max_record_bytes,
-        )
-        self.branch.writers.append(writer)
-        # Refused here rather than behind the internal topic, where the record they came from is out of reach.
-        if isinstance(consumers[0], JoinNode):
-            return side_step(self, consumers[0], inputs_of(consumers[0]).index(node.id), writer.process, node.id)
-        tables = (c for c in consumers if isinstance(c, AggregateNode))
-        texts = [text for table in tables for text in kept_texts(table, node.schema, self.context.max_record_bytes)]
-        then = group_step(node.id, node.keys, windowed, self.dead, writer.process, texts)
-        return then if SIGN not in node.schema else filter_step(without_null_keys_gone(SIGN, node.keys), then)
+        return build_repartition(self, node)
+
+    @lower.register
+    def _topic_table(self, node: TopicTableNode) -> FrameStep:
+        return topic_table(self, node)
+
+    @lower.register
+    def _lookup(self, node: LookupNode) -> FrameStep:
+        return lookup(self, node)
 
     @lower.register
     def _aggregate(self, node: AggregateNode) -> FrameStep:
@@ -266,6 +257,8 @@ class TaskCompiler:
             forgotten=lambda keys, states: self.pipeline.forgotten(node.table, keys, states),
         )
         keep_table(self, node, step)
+        if isinstance(step, AggregateStep):
+            hold_aggregates(self, node.table, step)
         texts = kept_texts(node, schema, self.context.max_record_bytes)
         process = step.process if folded is None else numbered_step(folded, step.process)
         return group_step(node.id, node.keys, node.window is not None, self.dead, process, texts)

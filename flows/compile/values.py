@@ -24,7 +24,7 @@ def key_types(schema: Schema, keys: tuple[str, ...]) -> tuple[Any, ...]:
     return tuple(PYTHON_TYPES.get(kind, object) for kind in kinds)
 
 
-def row_shape(schema: Schema) -> Any:
-    """Return the type of a row's values as a tuple, each of which may be null."""
+def row_shape(schema: Schema, *before: Any) -> Any:
+    """Return the type of a row's values as a tuple, each of which may be null; `before` are those of other values."""
     types = tuple((ROW_TYPES.get(f.type.kind, Any) | None) for f in schema)
-    return tuple.__class_getitem__(types)
+    return tuple.__class_getitem__((*before, *types))

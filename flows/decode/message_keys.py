@@ -30,6 +30,17 @@ def encode_message_key(value: Any) -> bytes | None:
     return value.encode() if isinstance(value, str) else msgspec.json.encode(value)
 
 
+def decode_message_key(data: bytes, type_: Any) -> Any:
+    """Read back a key of one of the types that a topic's key can have; raises `ValueError` for other bytes.
+
+    >>> decode_message_key(b"JFK", str), decode_message_key(b"7", int)
+    ('JFK', 7)
+    """
+    if type_ is bytes:
+        return data
+    return data.decode() if type_ is str else msgspec.json.decode(data, type=type_)
+
+
 def _encoded(keys: list[Any]) -> list[bytes | None]:
     if all(key.__class__ is str for key in keys):
         return list(map(str.encode, keys))

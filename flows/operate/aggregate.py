@@ -103,6 +103,11 @@ class AggregateStep:
         if window.retention is not None and watermark != NO_TIME:
             self._closing.expire(self._assigner.cut.first_open(watermark - window.retention))
 
+    def catch_up(self) -> None:
+        """Bring all that came into the state, for one who reads it between commits."""
+        if self._partials:
+            self._merge()
+
     def would_close(self, watermark: int) -> bool:
         """Tell whether a stream time would close a window that is open now."""
         return self._waits and self._closing.would_close(self._bound(watermark))
@@ -126,7 +131,7 @@ class AggregateStep:
         self._partials, self._waiting = [], 0
         windows = [gathered[WINDOW].to_list()] if self._window else []
         keys = self._encoder.encode_columns([gathered[k].to_list() for k in self._keys], *windows)
-        stored = self._state.get_many(self.table, keys)
+        stored = self._state.get_many(self.table, keys, uncommitted=True)
         if self._may_be_open:
             stored = [s[1:] if s is not None and s[:1] == OPEN else s for s in stored]
         states = self._accumulators.merge(stored, gathered)

@@ -20,8 +20,8 @@ class InputOrder:
     """Fetch a task's inputs. With one input, as the log has them.
 
     With several: of the inputs' next records the one with the smallest event time goes first (one without a time at
-    once; of equal ones that of the input whose name comes first), and while any input has data that was not fetched
-    yet, the others wait (`blocked`).
+    once; of equal ones that of a joined table, else that of the input whose name comes first), and while any input has
+    data that was not fetched yet, the others wait (`blocked`).
     """
 
     def __init__(self, reader: Reader, broker: Broker, pipeline: Pipeline, inputs: list[TopicPartition]) -> None:
@@ -58,9 +58,11 @@ class InputOrder:
         out: list[Records] = []
         heads = {tp: self._times(tp) for tp, waiting in self._waiting.items() if waiting}
         while heads and all(len(t) for t in heads.values()):
-            first, *others = sorted(heads, key=lambda tp: (int(heads[tp][0]), tp))
+            first, *others = sorted(heads, key=lambda tp: (int(heads[tp][0]), self._rank(tp)))
             count = (
-                _run_length(heads[first], int(heads[others[0]][0]), first < others[0]) if others else len(heads[first])
+                _run_length(heads[first], int(heads[others[0]][0]), self._rank(first) < self._rank(others[0]))
+                if others
+                else len(heads[first])
             )
             records, rest = self._waiting[first].popleft().split(count)
             out.append(records)
@@ -72,6 +74,10 @@ class InputOrder:
                     break
                 heads[first] = self._times(first)
         return out
+
+    def _rank(self, tp: TopicPartition) -> tuple[bool, TopicPartition]:
+        """Order records of one time: those of a joined table go before those that are joined with it."""
+        return not self._pipeline.branches[tp].comes_first, tp
 
     def _times(self, tp: TopicPartition) -> Times:
         head, _ = self._waiting[tp][0].split(_PEEK)

@@ -37,4 +37,7 @@ class Source(Protocol):
 
     def read(self, records: Records, wants_frame: bool) -> Batch: ...
 
+    def pass_over(self, records: Records) -> tuple[Times, Times]:
+        """Return the times of records that are not read, and the stream time as of each."""
+
     def peek_times(self, records: Records) -> Times: ...

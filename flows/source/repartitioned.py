@@ -46,6 +46,10 @@ class RepartitionSource:
         batches.append(self._read(records.take(range(start, len(records))), entries[start:]))
         return _join(records, batches)
 
+    def pass_over(self, records: Records) -> tuple[Times, Times]:
+        """Every record here is read."""
+        raise NotImplementedError("an internal topic has no records to pass over")
+
     def peek_times(self, records: Records) -> Times:
         """Return the event times of records without taking them; `NO_TIME` for markers and rows without one."""
         heads = (

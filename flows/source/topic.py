@@ -60,6 +60,20 @@ class TopicSource:
         running = advance(self.watermark, times)
         return Batch(records, objects, times, running, self._with_meta(frame, records, times, running))
 
+    def pass_over(self, records: Records) -> tuple[Times, Times]:
+        """Return the times of records without a value, and the stream time as of each, which they move.
+
+        Where the time is a field of the value, they have that of the record before them.
+        """
+        times = self._times_without_values(records)
+        running = advance(self.watermark, times)
+        return np.where(times == NO_TIME, running, times), running
+
+    def _times_without_values(self, records: Records) -> Times:
+        if self.node.timestamp is not None:
+            return np.full(len(records), NO_TIME)
+        return np.array(records.timestamps, dtype=np.int64) * 1_000
+
     def peek_times(self, records: Records) -> Times:
         """Return the event times of records without taking them; `NO_TIME` for those that will be refused."""
         ignore = _Unheard()

@@ -1,0 +1,133 @@
+"""Compiling tables of topics, and joins of streams with tables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from dsl.plan.nodes import AggregateNode, LookupNode, Node, TopicNode, TopicTableNode
+from dsl.plan.types import Schema
+from flows.compile.columns import schema_of_step
+from flows.compile.feeds import Branch, Derived, Feed
+from flows.compile.names import VERSIONS
+from flows.compile.tables import TableDecoder, keys_of
+from flows.compile.terms import frame_schema
+from flows.compile.values import key_types, row_shape
+from flows.decode.message_keys import decode_message_key
+from flows.operate.aggregate import AggregateStep
+from flows.operate.base import FrameStep
+from flows.operate.joins.topic_table import Row, TableLookup, TopicTable
+from flows.state.keys import KeyCodec
+
+if TYPE_CHECKING:
+    from flows.compile.task import TaskCompiler
+
+
+Find = Callable[[list[bytes], Sequence[int | None]], list[Row | None]]
+
+
+class HeldTables:
+    """The tables of a task that streams are joined with: what feeds each, and how it is read."""
+
+    def __init__(self) -> None:
+        self._tables: dict[str, tuple[Feed, Find]] = {}
+        self._readers: list[tuple[str, Feed]] = []
+
+    def add(self, table: str, fed_by: Feed, find: Find) -> None:
+        """Learn of a table."""
+        self._tables[table] = fed_by, find
+
+    def read_by(self, table: str, reader: Feed) -> Find:
+        """Return how a table is read, which may be built later."""
+        self._readers.append((table, reader))
+        return lambda keys, times: self._tables[table][1](keys, times)
+
+    def arrange(self, fed_by: dict[int, list[Branch]]) -> None:
+        """Have the records of tables come before those of the same time that are joined with them.
+
+        Where one input feeds both, its records are taken one by one: the table has what came up to each, no more.
+        """
+
+        def inputs(feed: Feed) -> list[Branch]:
+            return fed_by.get(id(feed.origin), []) if isinstance(feed, Branch | Derived) else []
+
+        for table, reader in self._readers:
+            readers = list(map(id, inputs(reader)))
+            for branch in inputs(self._tables[table][0]):
+                branch.comes_first = True
+                branch.one_by_one = branch.one_by_one or id(branch) in readers
+
+
+def tables_first(nodes: list[Node]) -> list[Node]:
+    """Put tables before what may be joined with them."""
+    return sorted(nodes, key=lambda node: not isinstance(node, TopicTableNode | AggregateNode))
+
+
+def topic_table(compiler: TaskCompiler, node: TopicTableNode) -> FrameStep:
+    """Build a topic's table."""
+    topic = compiler.plan.nodes[node.input]
+    assert isinstance(topic, TopicNode)
+    assert isinstance(compiler.branch, Branch)
+    types = key_types(node.schema, node.keys)
+    table = TopicTable(
+        node.table,
+        node.table + VERSIONS,
+        node.keys[0],
+        node.schema.names,
+        node.history,
+        encoder=KeyCodec(types),
+        read_key=lambda data: decode_message_key(data, types[0]),
+        decode=msgspec.msgpack.Decoder(row_shape(node.schema, int)).decode,
+        state=compiler.context.state,
+        now=partial(_time, compiler.branch),
+        changed=lambda keys, states: compiler.pipeline.changed(node.table, keys, states),
+        dead=compiler.dead,
+    )
+    compiler.branch.removals.append(table.remove)
+    compiler.held.add(node.table, compiler.branch, table.find)
+    return table.process
+
+
+def _time(branch: Branch) -> int:
+    return branch.time
+
+
+def hold_aggregates(compiler: TaskCompiler, table: str, step: AggregateStep) -> None:
+    """Let joins read a table of aggregates."""
+    decoder, state = TableDecoder(compiler.plan, table), compiler.context.state
+
+    def find(keys: list[bytes], times: Sequence[int | None]) -> list[Row | None]:
+        step.catch_up()
+        found = state.get_many(table, keys, uncommitted=True)
+        rows = iter(decoder.rows([(k, v) for k, v in zip(keys, found, strict=True) if v is not None]))
+        return [None if value is None else tuple(next(rows).values()) for value in found]
+
+    compiler.held.add(table, compiler.branch, find)
+
+
+def lookup(compiler: TaskCompiler, node: LookupNode) -> FrameStep:
+    """Build a join of a stream with a table, which may be built later."""
+    of_table = schema_of_step(compiler.plan, node.right)
+    names = [name for name, _ in node.right_columns]
+    places = [of_table.names.index(name) for name in names]
+    added = {name for _, name in node.right_columns}
+    columns = frame_schema(Schema(tuple(f for f in node.schema if f.name in added)))
+    read = compiler.held.read_by(node.right, compiler.branch)
+
+    def find(keys: list[bytes], times: Sequence[int | None]) -> list[Row | None]:
+        rows = read(keys, times)
+        return [None if row is None else tuple(row[p] for p in places) for row in rows]
+
+    return TableLookup(
+        node.id,
+        node.left_keys,
+        columns,
+        node.how == "inner",
+        encoder=KeyCodec(key_types(of_table, keys_of(compiler.plan.table_nodes()[node.right]))),
+        find=find,
+        dead=compiler.dead,
+        then=compiler.fan(node.id),
+    ).process
