@@ -1,7 +1,7 @@
 """`make bench`: W1 on the embedded broker, exactly-once; events a second and where the time went.
 
 ARGS=--kafka runs it on a real Kafka broker, --peers does so against Faust, Quix Streams, Bytewax and Kafka Streams,
---latency measures the time from a record to what came of it.
+--latency measures the time from a record to what came of it, --restore how fast changelogs come back.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any
 import flows
 from flows.run.worker import Worker
 from flows.settings import load_settings
-from tests.benchmarks import apps, kafka, latency
+from tests.benchmarks import apps, kafka, latency, restoring
 from tests.benchmarks.workload import EVENTS, fill
 
 RUNS: dict[str, Callable[[], flows.App]] = {"declared": apps.declared, "agent": apps.agent}
@@ -97,10 +97,13 @@ def main() -> None:
     where.add_argument("--kafka", action="store_true", help="W1 on a Kafka broker")
     where.add_argument("--peers", action="store_true", help="W1 on a Kafka broker, against its peers")
     where.add_argument("--latency", action="store_true", help="5,000 events/s through a Kafka broker")
+    where.add_argument("--restore", action="store_true", help="a million changelog records from a Kafka broker")
     parser.add_argument("--seconds", type=float, default=60.0, help="of one run of --latency")
     given = parser.parse_args()
     if given.latency:
         found = latency.run(given.runs, given.seconds)
+    elif given.restore:
+        found = restoring.run(given.events, given.runs)
     elif given.kafka or given.peers:
         among = kafka.PEERS + kafka.OURS if given.peers else kafka.OURS
         chosen = [contestant for contestant in among if not given.only or contestant.name in given.only]

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.benchmarks import kafka as bench
+from tests.benchmarks import restoring
 from tests.benchmarks.contestants import Contestant
 from tests.benchmarks.latency import PACE, Run
 from tests.benchmarks.race import race
@@ -24,6 +25,11 @@ async def test_every_event_of_a_latency_run_comes_out(kafka: Cluster, tmp_path: 
     found = await Run(kafka, guarantee, 0.6, tmp_path)()
     assert found["events"] == PACE * 0.6 - PACE * 0.1
     assert found["p50_ms"] <= found["p99_ms"] <= found["p999_ms"] <= found["max_ms"]
+
+
+async def test_a_restore_brings_all_rows(kafka: Cluster, tmp_path: Path) -> None:
+    found = await restoring.measure(kafka, 16_000, 2_000, tmp_path)
+    assert (found["records"], found["rows"]) == (16_000, 8_000)
 
 
 def test_ratios_are_those_of_the_medians() -> None:
