@@ -24,12 +24,23 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6), help="Default: any")
     parser.add_argument("--rate", type=float, default=300.0, help="events a second. Default: 300")
     parser.add_argument("--faults", type=int, help="how many. Default: five a minute")
+    parser.add_argument("--guarantee", choices=["exactly_once", "at_least_once"], default="exactly_once")
+    parser.add_argument("--static", action="store_true", help="workers are static members")
+    parser.add_argument("--standbys", type=int, default=0, help="warm copies of each task's state. Default: 0")
     given = parser.parse_args()
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # brokers die here all the time
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     seconds = given.minutes * 60
     faults = round(seconds / _FAULT_EVERY) if given.faults is None else given.faults
-    chaos = Chaos(seed=given.seed, events=round(seconds * given.rate), rate=given.rate, faults=faults)
+    chaos = Chaos(
+        seed=given.seed,
+        events=round(seconds * given.rate),
+        rate=given.rate,
+        faults=faults,
+        guarantee=given.guarantee,
+        static=given.static,
+        standbys=given.standbys,
+    )
     folder = Path(tempfile.mkdtemp(prefix="flows-chaos-"))
     try:
         print(asyncio.run(run(chaos, folder)))

@@ -30,12 +30,23 @@ _LOOK = 0.2
 
 
 class Chaos(msgspec.Struct, frozen=True, kw_only=True):
-    """What a run is made of; `events` at `rate` a second, more of them where the faults take longer."""
+    """What a run is made of; `events` at `rate` a second, more of them where the faults take longer.
+
+    Workers run with this `guarantee`, as static members or not, each task with so many warm copies (`standbys`).
+    """
 
     seed: int
     events: int
     rate: float
     faults: int
+    guarantee: str = "exactly_once"
+    static: bool = False
+    standbys: int = 0
+
+    @property
+    def settings(self) -> list[str]:
+        """The settings of all its workers."""
+        return [f"guarantee={self.guarantee}", f"standby_replicas={self.standbys}"]
 
 
 class Report(msgspec.Struct):
@@ -44,13 +55,14 @@ class Report(msgspec.Struct):
     events: int
     seconds: float
     pace: Pace
+    doubled: int
 
     def __str__(self) -> str:
         by_kind = defaultdict(list)
         for strike in self.pace.strikes:
             by_kind[strike.what].append(strike)
         lines = [
-            f"{self.events} events in {self.seconds:.0f} s, {len(self.pace.strikes)} faults; all exact",
+            f"{self.events} events in {self.seconds:.0f} s, {len(self.pace.strikes)} faults; {self._found}",
             f"longest time without progress: of a partition {self.pace.longest:.1f} s, "
             f"of all {self.pace.longest_silence:.1f} s",
             f"{'fault':<48} {'times':>5} {'a partition (median, longest)':>30} {'all (longest)':>14}",
@@ -60,6 +72,10 @@ class Report(msgspec.Struct):
             waited = f"{waits[len(waits) // 2]:.1f} s {waits[-1]:6.1f} s"
             lines.append(f"{kind:<48} {len(strikes):>5} {waited:>30} {max(s.silent for s in strikes):>12.1f} s")
         return "\n".join(lines)
+
+    @property
+    def _found(self) -> str:
+        return f"nothing lost, {self.doubled} doubled" if self.doubled else "all exact"
 
 
 async def run(chaos: Chaos, folder: Path) -> Report:
@@ -80,7 +96,7 @@ async def run(chaos: Chaos, folder: Path) -> Report:
     say(f"seed {chaos.seed}")
     # 1
     with Cluster(folder / "kafka", 3) as cluster:
-        fleet = Fleet(folder, cluster.url)
+        fleet = Fleet(folder, cluster.url, chaos.settings, static=chaos.static)
         try:
             return await _run(chaos, cluster, fleet, Faults(cluster, fleet, pace := Pace(), say), schedule, pace)
         except* (Failed, KafkaFailed, OSError, TimeoutError, AssertionError) as group:
@@ -121,8 +137,8 @@ async def _run(
     await asyncio.to_thread(last.wait)
     # 4
     fleet.check()
-    await check_all(cluster, fleet)
-    return Report(pace.processed, seconds, pace)
+    doubled = await check_all(cluster, fleet, may_double=chaos.guarantee == "at_least_once")
+    return Report(pace.processed, seconds, pace, doubled)
 
 
 async def topics_made(faults: Faults, fleet: Fleet) -> None:
@@ -157,14 +173,18 @@ async def flowing(cluster: Cluster, fleet: Fleet, pace: Pace, seed: int, rate: f
             helper.cancel()
 
 
-async def check_all(cluster: Cluster, fleet: Fleet) -> None:
-    """Compare topics, changelogs and tables, those of the running workers and, having stopped them, what they left."""
-    wanted = await check_topics(cluster.bootstrap)
+async def check_all(cluster: Cluster, fleet: Fleet, *, may_double: bool = False) -> int:
+    """Compare topics, changelogs and tables, those of the running workers and, having stopped them, what they left.
+
+    Returns how many outputs are there twice, where that may be.
+    """
+    wanted = await check_topics(cluster.bootstrap, may_double=may_double)
     await asyncio.to_thread(check_tables, cluster.url, fleet.folder / "asked", wanted)
     for worker in list(fleet.active):
         fleet.active.remove(worker)
         await asyncio.to_thread(worker.stop)
     await asyncio.to_thread(check_tables, cluster.url, fleet.folder / "alone", wanted)
+    return wanted.doubled
 
 
 async def _watch(fleet: Fleet, pace: Pace, tasks: list[asyncio.Task[None]]) -> None:

@@ -128,6 +128,7 @@ async def follow(bootstrap: str, pace: Pace, partition_of: dict[str, int]) -> No
     way back after brokers have died, and what is measured here is not that.
     """
     decode = msgspec.json.Decoder(Done).decode
+    seen: set[tuple[str, int]] = set()
     places = {TopicPartition(done.name, p): 0 for p in range(done.node.partitions)}
     while True:
         consumer = AIOKafkaConsumer(
@@ -146,8 +147,10 @@ async def follow(bootstrap: str, pace: Pace, partition_of: dict[str, int]) -> No
             opened = pace.now
             while pace.now - opened < _REOPEN or pace.wait < _REOPEN:
                 for tp, records in (await _within(consumer.getmany(timeout_ms=200), _OPEN)).items():
-                    for record in records:
-                        pace.came_out(partition_of[decode(record.value).range])
+                    for output in (decode(record.value) for record in records):
+                        if (output.range, output.number) not in seen:  # at least once some come again
+                            seen.add((output.range, output.number))
+                            pace.came_out(partition_of[output.range])
                     places[tp] = records[-1].offset + 1
             pace.consumers["nothing came"] += 1
         except (KafkaError, OSError, TimeoutError) as error:

@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 FLOW = Path(__file__).with_name("flow.py")
@@ -21,8 +22,9 @@ class Failed(Exception):
 class Worker:
     """One `flows worker`; its folder outlives its processes."""
 
-    def __init__(self, name: str, folder: Path, url: str, *options: str) -> None:
+    def __init__(self, name: str, folder: Path, url: str, settings: Iterable[str], *options: str) -> None:
         self.name, self.folder, self._url = name, folder, url
+        self._settings = [word for setting in settings for word in ("--set", setting)]
         self.log = folder / "worker.log"
         self.process: subprocess.Popen[bytes] | None = None
         folder.mkdir(parents=True)
@@ -31,8 +33,7 @@ class Worker:
     def start(self, *options: str) -> None:
         command = [sys.executable, "-m", "flows", "worker", "-A", str(FLOW), "--broker", self._url]
         command += ["--data", str(self.folder / "data"), "--web-port", "0", "--set", f"lease={LEASE}"]
-        # A partition without a leader is silent, since nobody can write to it: time must not go on without it.
-        command += ["--set", "idle_after=1h", *options]
+        command += [*self._settings, *options]
         self._from = self.log.stat().st_size if self.log.exists() else 0
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
@@ -99,15 +100,16 @@ class Worker:
 class Fleet:
     """All workers of a run, those that run and those that were taken away."""
 
-    def __init__(self, folder: Path, url: str) -> None:
-        self.folder, self._url = folder, url
+    def __init__(self, folder: Path, url: str, settings: Iterable[str] = (), *, static: bool = False) -> None:
+        self.folder, self._url, self._settings, self._static = folder, url, list(settings), static
         self.all: list[Worker] = []
         self.active: list[Worker] = []
 
     def add(self, *options: str) -> Worker:
         """Start a worker on a new machine."""
         name = f"worker-{len(self.all) + 1}"
-        worker = Worker(name, self.folder / name, self._url, *options)
+        own = [f"instance_id={name}"] if self._static else []
+        worker = Worker(name, self.folder / name, self._url, [*self._settings, *own], *options)
         self.all.append(worker)
         self.active.append(worker)
         return worker
