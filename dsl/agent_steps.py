@@ -10,12 +10,14 @@ import msgspec
 from dsl.agent import Agent
 from dsl.checks import check_one_of, checked_name, element_type, key_type
 from dsl.errors import DeclarationError
+from dsl.grouped import Grouped
 from dsl.plan.nodes import (
     PASSING,
     AgentNode,
     MapNode,
     Node,
     ProjectNode,
+    RepartitionNode,
     SourceNode,
     TableNode,
     TimerNode,
@@ -112,7 +114,7 @@ class AgentSteps(Steps):
 
     def agent(
         self,
-        source: Stream,
+        source: Stream | Grouped,
         *,
         sink: Iterable[Topic | Router] = (),
         concurrency: int = 1,
@@ -125,9 +127,10 @@ class AgentSteps(Steps):
 
         A record that makes it raise is retried `retries` times, then handled by `on_error`. With
         `concurrency` n, n copies share a task's records by key. Tables are found by name in the function;
-        `tables` adds what cannot be seen there.
+        `tables` adds what cannot be seen there. Over `stream.group_by(columns)` the records of one group are in one
+        task, in an internal topic where they are not by themselves.
         """
-        if not isinstance(source, Stream):
+        if not isinstance(source, Stream | Grouped):
             raise DeclarationError(f"an agent reads a topic or a stream, not {source!r}: write @app.agent(topic).")
         check_one_of("agent: on_error", on_error, ON_ERROR)
         if concurrency < 1 or retries < 0:
@@ -140,10 +143,11 @@ class AgentSteps(Steps):
         def declare(function: Callable[..., Any]) -> Agent:
             check_coroutine(function, "an agent", "async for record in stream: …")
             step = self._new_step(checked_name("agent", name or function.__name__), numbered=False)
+            given = self._input_of(source, step)
             self._add(
                 AgentNode(
                     id=step,
-                    input=source.step,
+                    input=given,
                     function=getattr(function, "__qualname__", step),
                     concurrency=concurrency,
                     on_error=on_error,
@@ -155,13 +159,32 @@ class AgentSteps(Steps):
                 function,
             )
             self._functions.update({router_rule(step, i): r.function for i, r in enumerate(routers)})
-            return Agent(step, function, self._topic_of(source))
+            return Agent(step, function, self._topic_of(given))
 
         return declare
 
-    def _topic_of(self, source: Stream) -> Topic | None:
-        """Return the topic whose records come to a stream in the same task."""
-        node = self._nodes[source.step]
+    def _input_of(self, source: Stream | Grouped, agent: str) -> str:
+        """Return the step that an agent reads; groups pass an internal topic of its name where they have to."""
+        if isinstance(source, Stream):
+            return source.step
+        stream, app = source.stream, self._app
+        if stream.key in source.keys or stream.schema is None:
+            return stream.step
+        step = self._new_step(f"{agent}.group_by")
+        node = RepartitionNode(
+            id=step,
+            input=stream.step,
+            topic=f"{self.id}-{agent}-repartition",
+            keys=source.keys,
+            partitions=source.partitions or app._partitions_before(stream.step),
+            schema=stream.schema,
+        )
+        self._add(node)
+        return step
+
+    def _topic_of(self, step: str) -> Topic | None:
+        """Return the topic whose records come to a step in the same task."""
+        node = self._nodes[step]
         while isinstance(node, (*PASSING, ProjectNode, MapNode)):
             node = self._nodes[inputs_of(node)[0]]
         return self._app._topics.get(node.name) if isinstance(node, TopicNode) else None

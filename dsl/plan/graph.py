@@ -159,7 +159,8 @@ class Plan:
                 f"topics that share tasks{through} must have the same number of partitions: {counts}."
             )
         kept = [name for name, node in self.stored_nodes().items() if node.id in steps]
-        name = min(kept) if all(t not in self._topic_names for t in topics) else next(iter(topics))
+        first = next(iter(topics))
+        name = first if any(t in self._topic_names for t in topics) else min(kept, default=first)
         return SubTopology(name, next(iter(topics.values())), tuple(topics), tuple(steps))
 
     @cached_property

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from dsl.plan.nodes import AgentNode, TableNode, TimerNode, TopicNode, on_close_id, router_rule
 from dsl.plan.validate import origins
-from flows.compile.columns import has_original_rows, schema_of_step, topic_of_step
+from flows.compile.columns import has_original_rows, repartition_of, schema_of_step, topic_of_step
 from flows.compile.expressions import frame_schema
 from flows.compile.pipeline import TimerRun
 from flows.decode.values import decoder_of
@@ -41,6 +41,7 @@ def build_agent(compiler: TaskCompiler, node: AgentNode) -> AgentRunner:
             on_error=node.on_error,
             retries=node.retries,
             key_field=_key_field(compiler, node),
+            regrouped=repartition_of(compiler.plan, node.input) is not None,
             columns=frame_schema(schema) if schema.fields else None,
             value_type=compiler.row_type(node.input),
             decode=None if topic is None else decoder_of(topic.codec, compiler.plan.types.get(topic.id)),
@@ -49,8 +50,11 @@ def build_agent(compiler: TaskCompiler, node: AgentNode) -> AgentRunner:
     )
 
 
-def _key_field(compiler: TaskCompiler, node: AgentNode) -> str | None:
+def _key_field(compiler: TaskCompiler, node: AgentNode) -> str | tuple[str, ...] | None:
     """Return the declared key of the topics whose objects the agent reads, where it is one."""
+    regrouped = repartition_of(compiler.plan, node.input)
+    if regrouped is not None:
+        return regrouped.keys if len(regrouped.keys) > 1 else regrouped.keys[0]
     if not has_original_rows(compiler.plan, node.input):
         return None
     keys = {topic.key for topic in origins(compiler.plan, node.input) if isinstance(topic, TopicNode)}

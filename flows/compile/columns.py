@@ -92,3 +92,14 @@ def topic_of_step(plan: Plan, step: str) -> TopicNode | None:
     while isinstance(node, PASSING):
         node = plan.nodes[node.input]
     return node if isinstance(node, TopicNode) else None
+
+
+def repartition_of(plan: Plan, step: str) -> RepartitionNode | None:
+    """Return the repartition that a step's rows come from, in the same task."""
+    node = plan.nodes[step]
+    while not isinstance(node, TopicNode | RepartitionNode):
+        before = inputs_of(node)
+        if len(before) != 1:
+            return None
+        node = plan.nodes[before[0]]
+    return node if isinstance(node, RepartitionNode) else None

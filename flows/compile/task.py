@@ -33,11 +33,12 @@ from dsl.plan.nodes import (
     TopicTableNode,
     inputs_of,
 )
+from dsl.plan.types import Kind
 from dsl.window import FixedWindow
 from flows.brokers.base import TopicPartition
 from flows.compile.agents import build_agent, build_timer
 from flows.compile.changes import join_tables, keep_table, regroup_step
-from flows.compile.columns import has_original_rows, needed_columns, schema_of_step
+from flows.compile.columns import has_original_rows, needed_columns, repartition_of, schema_of_step
 from flows.compile.context import TaskContext, topic_encoders
 from flows.compile.dictionaries import build_dictionary, build_expiry
 from flows.compile.expressions import compile_expr, frame_schema
@@ -310,7 +311,8 @@ class TaskCompiler:
         """Return how row objects of a step's output are made."""
         original = has_original_rows(self.plan, step)
         schema = schema_of_step(self.plan, step)
-        return RowBuilder(schema.names, self.row_type(step), original)
+        nested = repartition_of(self.plan, step) is not None and any(f.type.kind is Kind.OTHER for f in schema)
+        return RowBuilder(schema.names, self.row_type(step), original, nested=nested)
 
     def row_type(self, step: str) -> Any:
         """Return the class of a step's rows: the Record of a topic or a map, else one made of its columns."""
@@ -319,5 +321,7 @@ class TaskCompiler:
             node = self.plan.nodes[inputs_of(node)[0]]
         if isinstance(node, TopicNode | MapNode):
             return self.plan.types.get(node.id)
+        if isinstance(node, RepartitionNode) and node.schema == schema_of_step(self.plan, node.input):
+            return self.row_type(node.input)
         fields = [(f.name, ROW_TYPES.get(f.type.kind, Any) | None) for f in schema_of_step(self.plan, node.id)]
         return msgspec.defstruct("Row", fields, frozen=True, module=__name__)

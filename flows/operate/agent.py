@@ -48,7 +48,7 @@ class AgentSpec(msgspec.Struct, kw_only=True):
     concurrency: int
     on_error: str
     retries: int
-    key_field: str | None
+    key_field: str | tuple[str, ...] | None
     columns: dict[str, Any] | None
     value_type: Any
     decode: Callable[[bytes], Any] | None
@@ -62,6 +62,7 @@ class AgentSpec(msgspec.Struct, kw_only=True):
     replies: Replies
     ask: Callable[..., Awaitable[Any]]
     part: str
+    regrouped: bool = False
 
 
 class AgentInstance:
@@ -235,7 +236,8 @@ class AgentInstance:
             raise AgentError(f"agent {self.name!r} fails: {type(error).__name__}: {error}") from error
         reason = f"{type(error).__name__}: {error} ({self.failures} attempts)"
         for event in held:
-            self._spec.dead.refuse(self.name, as_records(event), 0, reason, on_error=self._spec.on_error)
+            records = as_records(event, as_json=self._spec.regrouped)
+            self._spec.dead.refuse(self.name, records, 0, reason, on_error=self._spec.on_error)
         for output in self._answers.refuse(held, reason):
             self._spec.emit(output)
         self.input.drop_failed(len(held), taken)

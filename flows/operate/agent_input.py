@@ -31,7 +31,7 @@ class AgentInput:
     leave the chunk for `taken`, which is task state: committed with the offset, restored with the task.
     """
 
-    def __init__(self, key_field: str | None) -> None:
+    def __init__(self, key_field: str | tuple[str, ...] | None) -> None:
         self._key_field = key_field
         self.values: Sequence[Any] = ()
         self.rows: Sequence[int] = ()
@@ -74,6 +74,8 @@ class AgentInput:
 
     def key(self, value: Any, raw: bytes | None) -> Any:
         """Return a record's key: the declared field, else the message key as text where it is text."""
+        if isinstance(self._key_field, tuple):
+            return tuple(getattr(value, name) for name in self._key_field)
         if self._key_field is not None:
             return getattr(value, self._key_field, None)
         if raw is None:
@@ -146,9 +148,11 @@ class AgentInput:
             self.done = self.pos = self.done + count
 
 
-def as_records(event: Event) -> Records:
-    """Return an event as the record it was."""
+def as_records(event: Event, *, as_json: bool = False) -> Records:
+    """Return an event as the record it was, or `as_json` where that is of an internal topic, which nobody reads."""
     key, value, timestamp = event.raw
+    if as_json:
+        key, value = (msgspec.json.encode(part) for part in (event.key, event.value))
     return Records(
         tp=TopicPartition(event.topic, event.partition),
         offsets=[event.offset],

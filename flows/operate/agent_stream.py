@@ -52,6 +52,14 @@ class AgentStream:
                     await asyncio.sleep(0)
                     until = perf_counter() + SLICE
 
+    def group_by(self, *columns: Any, **options: Any) -> None:
+        """Tell where groups are declared: an agent's code cannot say what is to be sent to other tasks before it."""
+        shown = ", ".join(repr(getattr(c, "__name__", c)) for c in columns)
+        raise AgentError(
+            f"agent {self._instance.name!r}: stream.group_by({shown}) stands inside the agent",
+            fix=f"declare it: @app.agent(topic.group_by({shown}))",
+        )
+
     async def events(self) -> AsyncIterator[Event]:
         """Iterate over records with key, timestamp, headers and origin."""
         given = self._instance.input

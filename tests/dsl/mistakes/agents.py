@@ -191,3 +191,8 @@ def two_commands_of_one_name() -> None:
 
 def command_with_spaces() -> None:
     app().command("clean up")(print)  # here
+
+
+def agent_over_windows() -> None:
+    a = app()
+    a.agent(departures(a).window(flows.tumbling("1h")))  # type: ignore[arg-type]  # here
