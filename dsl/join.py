@@ -62,3 +62,35 @@ class Joins:
             return table_join(cast("Stream", self), other, on, how, window, prefix, suffix, partitions, name)
         sides = Sides(cast("Stream", self), other, on, right_on, prefix, suffix, partitions, name)
         return stream_join(sides, how, within, before, after, grace)
+
+    def join_asof(
+        self,
+        other: Stream,
+        on: Names | None = None,
+        *,
+        tolerance: Duration,
+        right_on: Names | None = None,
+        direction: str = "backward",
+        how: str = "left",
+        grace: Duration = 0,
+        emit: str = "close",
+        prefix: str = "",
+        suffix: str = "",
+        partitions: int | None = None,
+        name: str | None = None,
+    ) -> Stream:
+        """Join each record with one record of another stream: the last of its key at or before its own time.
+
+        It is at most `tolerance` older. With `direction="forward"` it is the first at or after the record's time, with
+        `"nearest"` the nearest of both. Of records of one time the last by partition and offset counts.
+
+        With `emit="close"`, the default, a record waits until the watermark has passed the last time at which the
+        other could be, by more than `grace`: the result is the same however the records of both sides came to meet, as
+        long as they are not late. With `emit="now"` (backward only) it is joined at once with what is there when it
+        comes: a right record that comes after it is not seen. `how="inner"` leaves out what finds nothing. Names, keys
+        and late records are as with `join`.
+        """
+        from dsl.joined import Sides, asof_join
+
+        sides = Sides(cast("Stream", self), other, on, right_on, prefix, suffix, partitions, name)
+        return asof_join(sides, how, direction, tolerance, grace, emit)

@@ -59,8 +59,6 @@ def stream_join(
     doing = sides.doing
     if not isinstance(sides.right, Stream):
         raise DeclarationError(f"{doing}: joins a stream, made by app.topic(...) or of one, not {sides.right!r}.")
-    for side in (sides.left, sides.right):
-        refuse_changes(side, doing)
     check_one_of(f"{doing}: how", how, HOW)
     if within is None and (before is None or after is None):
         raise DeclarationError(
@@ -74,6 +72,37 @@ def stream_join(
     ]
     if min(reach) < 0 and reach[0] + reach[1] < 0:
         raise DeclarationError(f"{doing}: no time is in a window that ends before it begins.")
+    return _add_join(sides, how, (reach[0], reach[1]), grace)
+
+
+_DIRECTIONS = {"backward": "last", "forward": "first", "nearest": "nearest"}
+
+
+def asof_join(sides: Sides, how: str, direction: str, tolerance: Duration, grace: Duration, emit: str) -> Joined:
+    """Add a join of each left record with one right record to the plan."""
+    doing = sides.doing.replace(".join(", ".join_asof(")
+    if not isinstance(sides.right, Stream):
+        raise DeclarationError(f"{doing}: joins a stream; a table is joined by join(table), as of each record.")
+    check_one_of(f"{doing}: how", how, ("inner", "left"))
+    check_one_of(f"{doing}: direction", direction, tuple(_DIRECTIONS))
+    check_one_of(f"{doing}: emit", emit, ("now", "close"))
+    if emit == "now" and direction != "backward":
+        raise DeclarationError(
+            f'{doing}: what comes later is not there at once: direction="{direction}" needs emit="close".'
+        )
+    reach = microseconds(tolerance, f"{doing}: tolerance")
+    if reach < 0:
+        raise DeclarationError(f"{doing}: tolerance cannot be negative.")
+    window = 0 if direction == "forward" else reach, 0 if direction == "backward" else reach
+    return _add_join(sides, how, window, grace, picks=_DIRECTIONS[direction], at_once=emit == "now")
+
+
+def _add_join(
+    sides: Sides, how: str, reach: tuple[int, int], grace: Duration, *, picks: str = "all", at_once: bool = False
+) -> Joined:
+    doing = sides.doing
+    refuse_changes(sides.left, doing)
+    refuse_changes(sides.right, doing)
     late_by = microseconds(grace, f"{doing}: grace")
     if late_by < 0:
         raise DeclarationError(f"{doing}: grace cannot be negative.")
@@ -94,6 +123,8 @@ def stream_join(
             before=reach[0],
             after=reach[1],
             grace=late_by,
+            picks=picks,
+            at_once=at_once,
             right_columns=columns,
             schema=schema,
         )
@@ -207,26 +238,41 @@ def _together(sides: Sides, name: str, keys: tuple[str, ...], right_keys: tuple[
         checked_partitions(sides.doing, sides.partitions)
     elif counts == [1, 1] or _share_partitions(left, right, keys, right_keys):
         return left.step, right.step
-    placed = [
-        place_of(app, s.step) == ("key", "") and s.key == k[0] and len(k) == 1
-        for s, k in ((left, keys), (right, right_keys))
-    ]
-    fixed = {count for count, there in zip(counts, placed, strict=True) if there}
-    wanted = sides.partitions or (fixed.pop() if len(fixed) == 1 else max(counts))
+    places = [_known_place(s, k) for s, k in ((left, keys), (right, right_keys))]
+    known = [(count, place) for count, place in zip(counts, places, strict=True) if place is not None]
+    wanted, place = max(known, default=(max(counts), _CANONICAL), key=lambda found: found[0])
+    if sides.partitions not in (None, wanted):
+        wanted, place = sides.partitions or wanted, _CANONICAL
     steps = []
     for side, columns in ((0, keys), (1, right_keys)):
         stream = (left, right)[side]
-        if placed[side] and counts[side] == wanted:
+        if places[side] == place and counts[side] == wanted:
             steps.append(stream.step)
             continue
         step = app._new_step(f"{name}.{_SIDES[side]}")
-        schema = stream._columns("join")
-        topic = f"{app.id}-{name}-{_SIDES[side]}-repartition"
         app._add(
-            RepartitionNode(id=step, input=stream.step, topic=topic, keys=columns, partitions=wanted, schema=schema)
+            RepartitionNode(
+                id=step,
+                input=stream.step,
+                topic=f"{app.id}-{name}-{_SIDES[side]}-repartition",
+                keys=columns,
+                partitions=wanted,
+                by_message_key=place != _CANONICAL,
+                schema=stream._columns("join"),
+            )
         )
         steps.append(step)
     return steps[0], steps[1]
+
+
+_CANONICAL = ("key", "")
+
+
+def _known_place(stream: Stream, keys: tuple[str, ...]) -> tuple[str, str] | None:
+    """Return what chose the partitions of a stream that is partitioned by the key, where others can be sent to them."""
+    place = place_of(stream.app, stream.step)
+    known = place in (_CANONICAL, ("message key", "murmur2"))
+    return place if known and keys == (stream.key,) else None
 
 
 def _share_partitions(left: Stream, right: Stream, keys: tuple[str, ...], right_keys: tuple[str, ...]) -> bool:

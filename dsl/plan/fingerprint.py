@@ -126,7 +126,7 @@ def describe(plan: Plan, table: str) -> Descriptor:
             table=table,
             kind="join",
             keys=tuple((k, t.kind.value) for k, t in zip(node.left_keys, node.key_types, strict=True)),
-            cut=node.window,
+            cut=node.window if node.picks == "all" else f"{node.picks} {node.window}",
             value=" / ".join(_columns(plan.nodes[side]) for side in inputs_of(node)),
             partitions=held,
             placed=_placed(plan, node),

@@ -8,11 +8,15 @@ from dsl.durations import show
 from dsl.plan.types import DataType, Schema
 
 
-class JoinNode(msgspec.Struct, frozen=True, kw_only=True, tag="join"):
+class JoinNode(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="join"):
     """Join two streams in a window of time: a right record matches a left one from `before` before it to `after` after.
 
     `how` is "inner", "left" or "outer". `right_columns` are the right side's columns with their names in the result,
     which has those of the left side as they are. The keys of a row lie in `left_keys`. Times are microseconds.
+
+    `picks` says which of the right records: "all", or one for each left record: the "last" at or before it, the "first"
+    at or after it, or the "nearest" (of two equally near the earlier). With `at_once` it is looked for when the left
+    record comes, else when no other can come any more.
     """
 
     id: str
@@ -25,6 +29,8 @@ class JoinNode(msgspec.Struct, frozen=True, kw_only=True, tag="join"):
     before: int
     after: int
     grace: int = 0
+    picks: str = "all"
+    at_once: bool = False
     right_columns: tuple[tuple[str, str], ...]
     schema: Schema
 

@@ -130,7 +130,8 @@ def _join(node: JoinNode) -> str:
     keys = ", ".join(left if left == right else f"{left} = {right}" for left, right in pairs)
     grace = f", grace={show(node.grace)}" if node.grace else ""
     renamed = ", ".join(f"{name} as {new}" for name, new in node.right_columns if name != new)
-    return f"{node.how} join by {keys} {node.window}{grace}" + (f", right {renamed}" if renamed else "")
+    picks = "" if node.picks == "all" else f", the {node.picks} one{' so far' if node.at_once else ''}"
+    return f"{node.how} join by {keys} {node.window}{picks}{grace}" + (f", right {renamed}" if renamed else "")
 
 
 def _table_join(node: TableJoinNode) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -17,6 +17,7 @@ from flows.compile.pipeline import Pipeline
 from flows.compile.values import key_types, row_shape
 from flows.decode.message_keys import encode_message_key
 from flows.operate.base import Batch, FrameStep
+from flows.operate.joins.asof_join import AsofJoin
 from flows.operate.joins.keyed import side_rows
 from flows.operate.joins.made import MadeRows
 from flows.operate.joins.origins import JoinedTime
@@ -123,14 +124,16 @@ def _stream_join(compiler: TaskCompiler, node: JoinNode) -> StreamJoin:
         encode_message_key,
         context.now_ms,
     )
-    return StreamJoin(
-        (side(0), side(1)),
-        node.grace,
-        rows=rows,
-        time=JoinedTime(max(node.before, node.after) + node.grace, rows.are_some) if waits else JoinedTime(),
-        made=made,
-        merged=merger(schemas[0].names, node.left_keys, schemas[1].names, node.right_keys),
-    )
+    parts: dict[str, Any] = {
+        "rows": rows,
+        "made": made,
+        "merged": merger(schemas[0].names, node.left_keys, schemas[1].names, node.right_keys),
+    }
+    if node.picks != "all":
+        time = JoinedTime() if node.at_once else JoinedTime(node.after + node.grace, rows.are_some)
+        return AsofJoin((side(0), side(1)), node.grace, picks=node.picks, at_once=node.at_once, time=time, **parts)
+    time = JoinedTime(max(node.before, node.after) + node.grace, rows.are_some) if waits else JoinedTime()
+    return StreamJoin((side(0), side(1)), node.grace, time=time, **parts)
 
 
 def _nowhere(frame: pl.DataFrame, batch: Batch) -> None:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 import flows
 from flows import col
 from tests.flows.join_histories import CUTS, HISTORIES, History, Left, Right, in_any_order, records_of, rows_of
-from tests.oracle.joins import Came, WindowJoin
+from tests.oracle.joins import AsofJoin, Came, WindowJoin
 
 SHAPES: dict[str, tuple[str, float, float, float]] = {
     "inner": ("inner", 5, 5, 0),
@@ -44,6 +44,36 @@ def test_a_join_of_two_topics(shape: str, drawn: list[Any], cuts: list[str]) -> 
         late = [(r.value["n"], r.timestamp) for r in t.late(stream)]
         assert sorted(late) == sorted((r.n, r.at) for r in oracle.late)
         assert len(t.dead_letters()) == sum(timeless for *_, timeless in drawn)
+
+
+ASOF: dict[str, tuple[str, str, float, float, bool]] = {
+    "backward": ("left", "backward", 9, 0, False),
+    "backward, grace": ("inner", "backward", 5, 6, False),
+    "forward": ("left", "forward", 6, 3, False),
+    "nearest": ("left", "nearest", 7, 0, False),
+    "now": ("left", "backward", 9, 4, True),
+}
+
+
+@pytest.mark.parametrize("shape", ASOF)
+@settings(max_examples=30, deadline=None, derandomize=True, report_multiple_bugs=False)
+@given(HISTORIES, CUTS)
+def test_an_asof_join_of_two_topics(shape: str, drawn: list[Any], cuts: list[str]) -> None:
+    app = flows.App("o")
+    sides = (
+        app.topic("left", value=Left, key="key", timestamp="at"),
+        app.topic("right", value=Right, key="key", timestamp="at"),
+    )
+    how, direction, tolerance, grace, at_once = ASOF[shape]
+    stream = sides[0].join_asof(
+        sides[1], tolerance=tolerance, direction=direction, how=how, grace=grace, emit="now" if at_once else "close",
+        suffix="_right",
+    )  # fmt: skip
+    oracle = AsofJoin(how, direction, tolerance, grace, at_once)
+    with app.test() as t:
+        History(t, sides, oracle).play(records_of(drawn), cuts)
+        assert in_any_order(rows_of(t, stream)) == in_any_order(oracle.rows)
+        assert sorted(r.value["n"] for r in t.late(stream)) == sorted(r.n for r in oracle.late)
 
 
 class Both(flows.Record):

@@ -102,3 +102,41 @@ class WindowJoin:
             numbers: list[Any] = [None, None]
             numbers[record.side] = record.n
             self.rows.append((record.key, numbers[0], numbers[1], record.at))
+
+
+class AsofJoin(WindowJoin):
+    """Each left record with the right one that is picked of all that are there when no other can come."""
+
+    def __init__(self, how: str, direction: str, tolerance: float, grace: float, at_once: bool = False) -> None:
+        before, after = 0 if direction == "forward" else tolerance, 0 if direction == "backward" else tolerance
+        super().__init__(how, before, after, grace)
+        self.direction, self.at_once = direction, at_once
+
+    def take(self, record: Came) -> None:
+        self.time.see(record)
+        self.close(lambda end: end < self.time.now)
+        if record.at is None:
+            return
+        if record.key is None:
+            self._alone(record)
+        elif self._end(record) < self.time.now:
+            self.late.append(record)
+        elif record.side == 0 and self.at_once:
+            self._pick(record)
+        else:
+            self._there.append(record)
+
+    def close(self, is_over: Callable[[float], bool]) -> None:
+        for record in sorted((r for r in self._there if is_over(self._end(r))), key=lambda r: (self._end(r), r.side)):
+            if record.side == 0:
+                self._pick(record)
+            self._there.remove(record)
+
+    def _pick(self, record: Came) -> None:
+        rights = [r for r in self._there if self._is_pair(record, r)]
+        if not rights:
+            self._alone(record)
+            return
+        far = {"backward": lambda r: -_time(r), "forward": _time, "nearest": lambda r: abs(_time(r) - _time(record))}
+        best = min(rights, key=lambda r: (far[self.direction](r), _time(r), -r.n))
+        self.rows.append((record.key, record.n, best.n, max(_time(record), _time(best))))

@@ -40,12 +40,17 @@ class Place(NamedTuple):
 
 
 class Kept(NamedTuple):
-    """A record that a join keeps."""
+    """A record that a join keeps; `key` is that of its row."""
 
     key: bytes
     time: int
     waits: bool
     row: tuple[Any, ...]
+
+    @property
+    def group(self) -> bytes:
+        """The key that the record was joined by."""
+        return self.key[: -_PLACE.size]
 
 
 class JoinRows:

@@ -16,7 +16,7 @@ import polars as pl
 from flows.operate.base import NO_TIME, OFFSET, PARTITION, TIME, WINDOW, Batch, FrameStep, triggers_of
 from flows.operate.joins.made import MadeRows
 from flows.operate.joins.origins import JoinedTime, WouldClose, held_back, in_order
-from flows.operate.joins.sides import JoinRows, Place
+from flows.operate.joins.sides import JoinRows, Kept, Place
 from flows.operate.tables import KeyEncoder, LateRows
 
 _NOWHERE = np.zeros(0, np.int64)
@@ -34,7 +34,7 @@ class JoinSide(NamedTuple):
     late: LateRows
 
 
-class _Entry(NamedTuple):
+class Entry(NamedTuple):
     """A record that waits for its turn in the batch."""
 
     key: bytes
@@ -90,10 +90,10 @@ class StreamJoin:
             window = (pl.col(TIME) - self._sides[side].back).alias(WINDOW)
             self._sides[side].late.add(frame[places].with_columns(window), batch)
         self.time.keep()
-        self._close(self.time.floor, int(triggers[-1][1].max()) if order else 0)
+        self._close(self.time.floor, order[-1][2] if order else 0)
         self._made.hand_on(then)
 
-    def _entries(self, side: int, frame: pl.DataFrame) -> list[_Entry]:
+    def _entries(self, side: int, frame: pl.DataFrame) -> list[Entry]:
         own = self._sides[side]
         columns = [frame[k].to_list() for k in own.keys]
         keys = own.encoder.encode_columns(columns)
@@ -105,9 +105,9 @@ class StreamJoin:
             number = seen[partition, offset] = seen.get((partition, offset), -1) + 1
             places.append(Place(partition, offset, number))
         rows = zip(*(frame[c].to_list() for c in own.columns), strict=True)
-        return [_Entry(*e) for e in zip(keys, frame[TIME].to_list(), places, rows, nulls, strict=True)]
+        return [Entry(*e) for e in zip(keys, frame[TIME].to_list(), places, rows, nulls, strict=True)]
 
-    def _take(self, side: int, entry: _Entry, now: int, trigger: int) -> bool:
+    def _take(self, side: int, entry: Entry, now: int, trigger: int) -> bool:
         """Join one record; tell whether it came in time."""
         self._close(now, trigger)
         own = self._sides[side]
@@ -117,14 +117,18 @@ class StreamJoin:
         end = entry.time + own.ahead + self._grace
         if end < max(now, self.time.silence):
             return False
-        found = False
+        self._join(side, entry, end, now, trigger)
+        return True
+
+    def _join(self, side: int, entry: Entry, end: int, now: int, trigger: int) -> None:
+        """Join a record that came in time, and keep it until its end."""
+        own, found = self._sides[side], False
         for match in self._rows.within(1 - side, entry.key, entry.time - own.back, entry.time + own.ahead):
             found = True
             self._add(side, entry.row, match.row, max(entry.time, match.time), now, trigger)
             if match.waits:
                 self._rows.matched(1 - side, match)
         self._rows.put(side, entry.key, entry.time, entry.place, entry.row, end, own.is_kept and not found)
-        return True
 
     def _add(self, side: int, row: Sequence[Any], other: Sequence[Any] | None, time: int, now: int, due: int) -> None:
         merged = self._merged(row, other) if side == 0 else self._merged(other, row)
@@ -133,8 +137,13 @@ class StreamJoin:
     def _close(self, now: int, trigger: int) -> None:
         """End the waiting of all whose window has closed. Those behind see time as it was when it closed."""
         for end, side, kept in self._rows.ended(max(now, self.time.silence)):
-            if kept.waits and self._sides[side].is_kept:
-                self._add(side, kept.row, None, kept.time, min(now, end), trigger)
+            if kept.waits:
+                self._end(side, kept, min(now, end), trigger)
+
+    def _end(self, side: int, kept: Kept, now: int, trigger: int) -> None:
+        """Pass on a record that waited in vain."""
+        if self._sides[side].is_kept:
+            self._add(side, kept.row, None, kept.time, now, trigger)
 
     def settle(self, behind: WouldClose) -> bool:
         """Learn of silence: end the waiting of what need wait no longer; tell whether that changed anything.
