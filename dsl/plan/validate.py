@@ -10,12 +10,15 @@ from dsl.plan.nodes import (
     AgentNode,
     AggregateNode,
     DedupeNode,
+    JoinNode,
+    LookupNode,
     RepartitionNode,
     RouteNode,
     SinkNode,
     TableNode,
     TimerNode,
     TopicNode,
+    TopicTableNode,
     inputs_of,
     on_close_id,
     partition_rule,
@@ -113,13 +116,13 @@ def _check_partition_rules(plan: Plan) -> None:
         if node.partition is not None or node.partition_function
         for topic in written_by(node)
     }
-    for table in plan.of_type(AggregateNode, DedupeNode):
-        for topic in origins(plan, table.input):
-            if isinstance(topic, TopicNode) and topic.name in ruled:
+    for keyed in plan.of_type(AggregateNode, DedupeNode, JoinNode, LookupNode, TopicTableNode):
+        for topic in (topic for step in inputs_of(keyed) for topic in origins(plan, step)):
+            if isinstance(topic, TopicNode) and topic.name in ruled and topic.key is not None and topic.partitions > 1:
                 raise DeclarationError(
-                    f"{table.table!r} is grouped by {topic.key!r}, the key of topic {topic.name!r}, but "
+                    f"{keyed.id!r} goes by {topic.key!r}, the key of topic {topic.name!r}, but "
                     f"{ruled[topic.name]} chooses its partitions by another rule: declare the topic without key, so "
-                    "that group_by repartitions, or with the rule as its partitioner."
+                    "that records are brought together, or with the rule as its partitioner."
                 )
 
 

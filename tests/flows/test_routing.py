@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 import flows
+from dsl.plan.nodes import RepartitionNode
 from flows import DeclarationError, col, count, when
 from flows.brokers.base import TopicPartition
 
@@ -250,6 +251,24 @@ def test_a_rule_may_not_part_the_keys_of_a_table() -> None:
     books.group_by("owner").agg(n=count()).table("t")
     with pytest.raises(DeclarationError, match=r"'owner', the key of topic 'books', but items.to chooses"):
         app.plan()
+
+
+def test_a_rule_may_not_part_the_keys_of_a_join() -> None:
+    app, items, books, _ = market(key="owner", partitioned_by=None)
+    items.to(books, partition=col("n") % 3)
+    books.join(books.filter(col("n") > 0), within="1m", suffix="_too")
+    with pytest.raises(DeclarationError, match=r"'owner', the key of topic 'books', but items.to chooses"):
+        app.plan()
+
+
+def test_topics_of_one_partitioner_are_joined_where_they_are() -> None:
+    app, _, books, _ = market(key="owner", partitioner=by_letter)
+    films = app.topic("films", value=Item, partitions=3, key="owner", partitioner=by_letter)
+    games = app.topic("games", value=Item, partitions=3, key="owner", partitioner=lambda key, partitions: 0)
+    books.join(films, within="1m", suffix="_too", name="alike")
+    books.join(games, within="1m", suffix="_too", name="unlike")
+    moved = [node.id for node in app.plan().of_type(RepartitionNode)]
+    assert moved == ["unlike.left", "unlike.right"]
 
 
 def test_another_partitioner_is_another_state() -> None:
