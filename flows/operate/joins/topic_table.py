@@ -87,7 +87,7 @@ class TopicTable:
         """
         if self._history is None:
             return [self._row(value) for value in self._state.get_many(self._name, keys, uncommitted=True)]
-        first = max(self._now(), -_SIGN + self._history) - self._history
+        first = self._now() - self._history
         return [
             self._row(self._version(key, None if time is None else max(time, first)))
             for key, time in zip(keys, times, strict=True)
@@ -126,7 +126,7 @@ class TopicTable:
 
 
 def _version(key: bytes, time: int, origin: tuple[int, int]) -> bytes:
-    return key + _VERSION.pack(time + _SIGN, *origin)
+    return key + _VERSION.pack(max(time + _SIGN, 0), *origin)
 
 
 class TableLookup:
