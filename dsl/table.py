@@ -11,7 +11,7 @@ from dsl.context import TableAccess, current
 from dsl.durations import Duration
 from dsl.plan.nodes import SinkNode
 from dsl.plan.types import Schema
-from dsl.table_join import table_join
+from dsl.table_join import foreign_join, table_join
 from dsl.window import AnyWindow
 
 if TYPE_CHECKING:
@@ -80,14 +80,26 @@ class Table:
         return Regrouped(self, rows_of(self).group_by(*keys, partitions=partitions))
 
     def join(
-        self, other: Table, *, how: str = "inner", prefix: str = "", suffix: str = "", name: str | None = None
+        self,
+        other: Table,
+        on: str | None = None,
+        *,
+        how: str = "inner",
+        prefix: str = "",
+        suffix: str = "",
+        name: str | None = None,
     ) -> Table:
         """Join with another table of the same key: a table of the rows of both, side by side, as both are now.
+
+        With `on`, a column of this table, the other's row is the one whose key is in it (inner and left only): where
+        that is another task's, it is asked for and answered through internal topics, as in Kafka Streams' KIP-213.
 
         With `how="inner"` a row is there while both sides have it, with `"left"` while the left one has it, with
         `"outer"` while one of them does. The key is that of the left side; `prefix` and `suffix` rename columns of the
         right that have a namesake on the left. `name` is the table's (default: both names).
         """
+        if on is not None:
+            return foreign_join(self, other, on, how, prefix, suffix, name)
         return table_join(self, other, how, prefix, suffix, name)
 
     @property

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from dsl.changes import SIGNED
 from dsl.checks import check_one_of
 from dsl.errors import DeclarationError
 from dsl.joined import HOW
 from dsl.placing import place_of
-from dsl.plan.nodes import RepartitionNode, TableJoinNode, TopicNode, TopicTableNode, inputs_of
-from dsl.plan.types import Field, Schema
+from dsl.plan.functions import unknown_column
+from dsl.plan.nodes import AnswerNode, ChangesNode, RepartitionNode, TableJoinNode, TopicNode, TopicTableNode, inputs_of
+from dsl.plan.types import DataType, Field, Kind, Schema
 from dsl.window import CountWindow
 
 if TYPE_CHECKING:
@@ -50,6 +52,69 @@ def table_join(left: Table, right: Table, how: str, prefix: str, suffix: str, na
         )
     )
     return Table(app, name, Schema(fields, name), left.keys, left.window, left._placed_by)
+
+
+def foreign_join(left: Table, right: Table, on: str, how: str, prefix: str, suffix: str, name: str | None) -> Table:
+    """Add a join of two tables by a column of the left one to the plan."""
+    from dsl.table import Table
+
+    doing = f"{left.name}.join({getattr(right, 'name', right)}, on={on!r})"
+    if not isinstance(right, Table) or right.app is not left.app:
+        raise DeclarationError(f"{doing}: joins a declared table of the same app, not {right!r}.")
+    if isinstance(right.app._nodes[right.name], TopicTableNode):
+        raise DeclarationError(f"{doing}: a topic's table is joined with streams only, so far.")
+    app, name = left.app, name or f"{left.name}_{right.name}"
+    check_one_of(f"{doing}: how", how, HOW[:2])
+    found = left.schema.get(on)
+    if found is None:
+        raise unknown_column(on, left.schema)
+    kinds = [t.kind for key in right.keys if (t := right.schema.get(key)) is not None]
+    if kinds != [found.kind]:
+        told = ", ".join(f"{key}: {right.schema.get(key)}" for key in right.keys)
+        raise DeclarationError(f"{doing}: {on!r} is {found}, but the key of {right.name} is ({told}).")
+    if left.window is not None or right.window is not None:
+        raise DeclarationError(f"{doing}: tables with windows are joined by their keys only.")
+    counts = [app._partitions_before(table.name) for table in (left, right)]
+    if counts[1] > 1 and _table_place(right) != ("group_by", "group_by"):
+        raise DeclarationError(
+            f"{doing}: which partition has a row of {right.name} is up to the key of its topic: let it pass an "
+            f'internal topic, which a copy of the key does, .with_columns(by=col("{right.keys[0]}")).group_by("by").'
+        )
+    fields, columns = _result(left, right, how, prefix, suffix, doing)
+    app._claim_table(name)
+    raw, number = DataType(Kind.BYTES), DataType(Kind.INT)
+    asks = Schema((Field(on, found), Field("$key", raw), Field("$hash", raw), SIGNED), f"{name}.asks")
+    answers = [Field("$key", raw), Field("$home", number), Field("$hash", raw), Field("$state", raw.as_nullable())]
+    schema = Schema(tuple(answers), f"{name}.answers")
+    steps = [app._new_step(f"{name}.{step}") for step in ("asks", "asked", "answers", "answered")]
+    topics = [f"{app.id}-{name}-{step}-repartition" for step in ("asks", "answers")]
+    app._add(ChangesNode(id=steps[0], input=left.name, table=left.name, retract=True, asks=name, schema=asks))
+    app._add(
+        RepartitionNode(id=steps[1], input=steps[0], topic=topics[0], keys=(on,), partitions=counts[1], schema=asks)
+    )
+    app._add(AnswerNode(id=steps[2], input=steps[1], table=right.name, owner=name, on=on, schema=schema))
+    app._add(
+        RepartitionNode(
+            id=steps[3], input=steps[2], topic=topics[1], keys=("$key",), partitions=counts[0], schema=schema
+        )
+    )
+    app._add(
+        TableJoinNode(
+            id=name,
+            left=left.name,
+            right=right.name,
+            table=name,
+            how=how,
+            keys=left.keys,
+            key_types=tuple(t for key in left.keys if (t := left.schema.get(key)) is not None),
+            window=None,
+            right_columns=columns,
+            on=on,
+            answers=steps[3],
+            schema=Schema(fields, name),
+        )
+    )
+    return Table(app, name, Schema(fields, name), left.keys, None, left._placed_by)
 
 
 def _check_keys(left: Table, right: Table, doing: str) -> None:

@@ -24,7 +24,7 @@ class TopicTable(Table):
         """Refuse: only tables of aggregates can be grouped again."""
         raise DeclarationError(f"{self.name}.group_by(...): a topic's table cannot be grouped again yet.")
 
-    def join(self, other: Table, **options: Any) -> NoReturn:
+    def join(self, other: Table, on: str | None = None, **options: Any) -> NoReturn:
         """Refuse: only tables of aggregates can be joined with tables."""
         raise DeclarationError(f"{self.name}.join({other.name}): a topic's table is joined with streams only, so far.")
 

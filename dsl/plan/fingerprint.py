@@ -135,10 +135,10 @@ def describe(plan: Plan, table: str) -> Descriptor:
         keys = tuple((k, t.kind.value) for k, t in zip(node.keys, node.key_types, strict=True))
         return Descriptor(table=table, kind="dedupe", keys=keys, partitions=held, placed=_placed(plan, node))
     if isinstance(node, TableJoinNode):
-        sides = [describe(plan, side) for side in inputs_of(node)]
+        sides = [describe(plan, side) for side in (node.left, node.right)]
         return Descriptor(
             table=table,
-            kind=f"{node.how} join of tables",
+            kind=f"{node.how} join of tables" + (f" on {node.on}" if node.on else ""),
             keys=tuple((k, t.kind.value) for k, t in zip(node.keys, node.key_types, strict=True)),
             **_cut(node.window),
             value=" / ".join(f"{s.table}({', '.join(map(str, s.aggregates)) or s.value})" for s in sides),

@@ -11,6 +11,7 @@ from dsl.plan.exprs import ExprNode, Literal
 from dsl.plan.join_nodes import JoinNode as JoinNode
 from dsl.plan.join_nodes import LookupNode as LookupNode
 from dsl.plan.join_nodes import TopicTableNode as TopicTableNode
+from dsl.plan.table_nodes import AnswerNode as AnswerNode
 from dsl.plan.table_nodes import ChangesNode as ChangesNode
 from dsl.plan.table_nodes import TableJoinNode as TableJoinNode
 from dsl.plan.types import DataType, Schema
@@ -246,6 +247,7 @@ Node = (
     | RepartitionNode
     | AggregateNode
     | TableJoinNode
+    | AnswerNode
     | ChangesNode
     | TableNode
     | AgentNode
@@ -269,6 +271,10 @@ PASSING = (FilterNode, SampleNode, DedupeNode)
 
 def inputs_of(node: Node) -> tuple[str, ...]:
     """Return the ids of the steps that a step reads from."""
+    if isinstance(node, AnswerNode):
+        return (node.input, node.table)
+    if isinstance(node, TableJoinNode) and node.answers:
+        return (node.left, node.answers)
     if isinstance(node, JoinNode | TableJoinNode | LookupNode):
         return (node.left, node.right)
     if isinstance(node, MergeNode):

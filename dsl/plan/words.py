@@ -12,6 +12,7 @@ from dsl.plan.nodes import (
     AgentNode,
     AggregateCall,
     AggregateNode,
+    AnswerNode,
     ChangesNode,
     DedupeNode,
     FilterNode,
@@ -34,7 +35,17 @@ from dsl.plan.nodes import (
     TopicTableNode,
 )
 
-_COLUMNAR = (FilterNode, MergeNode, SampleNode, ProjectNode, RepartitionNode, AggregateNode, ChangesNode, TableJoinNode)
+_COLUMNAR = (
+    FilterNode,
+    MergeNode,
+    SampleNode,
+    ProjectNode,
+    RepartitionNode,
+    AggregateNode,
+    ChangesNode,
+    TableJoinNode,
+    AnswerNode,
+)
 _ROW = (DedupeNode, MapNode, JoinNode, TopicTableNode, LookupNode, AgentNode, TimerNode, SourceNode, TaskNode)
 
 
@@ -136,7 +147,12 @@ def _join(node: JoinNode) -> str:
 
 def _table_join(node: TableJoinNode) -> str:
     renamed = ", ".join(f"{name} as {new}" for name, new in node.right_columns if name != new)
-    return f"table by {', '.join(node.keys)}: {node.how} join with {node.right}" + (f", {renamed}" if renamed else "")
+    other = node.right + (f" on {node.on}" if node.on else "")
+    return f"table by {', '.join(node.keys)}: {node.how} join with {other}" + (f", {renamed}" if renamed else "")
+
+
+def _answer(node: AnswerNode) -> str:
+    return f"answer from {node.table} what {node.owner} asks by {node.on}"
 
 
 def _topic_table(node: TopicTableNode) -> str:
@@ -152,6 +168,8 @@ def _lookup(node: LookupNode) -> str:
 
 
 def _changes(node: ChangesNode) -> str:
+    if node.asks:
+        return f"questions of {node.table} for {node.asks}"
     which = "rows as they go and come" if node.retract else "changes and removals" if node.removals else "changes"
     return f"{which} of {node.table}" + ("" if node.every is None else f", each row at most every {show(node.every)}")
 
@@ -226,6 +244,7 @@ _WORDS: dict[type, Callable[[Any], str]] = {
     MapNode: _map,
     RepartitionNode: _repartition,
     AggregateNode: _aggregate,
+    AnswerNode: _answer,
     ChangesNode: _changes,
     TableJoinNode: _table_join,
     TableNode: _table,

@@ -5,17 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from dsl.changes import REMOVED, SIGN
-from dsl.plan.nodes import AggregateNode, ChangesNode, SinkNode, TableJoinNode
+from dsl.plan.nodes import AggregateNode, AnswerNode, ChangesNode, SinkNode, TableJoinNode
 from dsl.window import CountWindow
 from flows.brokers.base import TopicPartition
 from flows.compile.columns import schema_of_step
 from flows.compile.expressions import compile_expr, frame_schema
-from flows.compile.feeds import ChangeFeed, JoinFeed
+from flows.compile.feeds import AnswerFeed, ChangeFeed, JoinFeed
 from flows.compile.names import BEGUN, NUMBERS
 from flows.compile.tables import TableDecoder
 from flows.decode.message_keys import encode_message_key
 from flows.operate.changes import TableChanges
 from flows.operate.exact import ExactAggregation
+from flows.operate.foreign_join import questions_of
 from flows.operate.regroup import RegroupStep
 from flows.operate.table_join import TableJoin
 from flows.operate.tables import TableStep
@@ -72,6 +73,8 @@ def _change_feed(compiler: TaskCompiler, node: ChangesNode, table: TableStep) ->
         removed=REMOVED if node.removals else None,
         sign=SIGN if node.retract else None,
         in_key_order=closes,
+        questions=questions_of if node.asks else None,
+        needs=node.schema.names[0] if node.asks else None,
     )
     if node.every is not None:
         compiler.pipeline.limited.append(changes)
@@ -94,22 +97,38 @@ def regroup_step(compiler: TaskCompiler, node: AggregateNode, key_types: tuple[A
     )
 
 
-def join_tables(compiler: TaskCompiler, node: TableJoinNode) -> None:
-    """Build a join of two tables and what is behind it; both tables are there."""
-    pipeline, context = compiler.pipeline, compiler.context
-    sides = (node.left, node.right)
-    join = TableJoin(
+def join_feed(compiler: TaskCompiler, node: TableJoinNode | AnswerNode) -> JoinFeed | AnswerFeed:
+    """Build what goes on behind tables that meet, and what is behind that; the tables are there."""
+    pipeline = compiler.pipeline
+    if isinstance(node, AnswerNode):
+        pipeline.watched.add(node.table)
+        asked, questions = compiler.asked[node.id]
+        answer = AnswerFeed(questions=questions, asked=asked, table=compiler.tables[node.table], then=_nothing)
+        compiler.branch = answer
+        answer.then = compiler.fan(node.id)
+        return answer
+    sides = (node.left,) if node.on else (node.left, node.right)
+    pipeline.watched.update(sides)
+    join = compiler.answered[node.id] if node.on else _table_join(compiler, node)
+    feed = JoinFeed(join=join, sides=[compiler.tables[side] for side in sides])
+    compiler.branch = feed
+    keep_table(compiler, node, join)
+    return feed
+
+
+def _nothing(frame: Any, batch: Any) -> None:
+    """Stand for the steps behind until they are built."""
+
+
+def _table_join(compiler: TaskCompiler, node: TableJoinNode) -> TableJoin:
+    pipeline = compiler.pipeline
+    return TableJoin(
         node.table,
-        sides,
+        (node.left, node.right),
         (node.how != "outer", node.how == "inner"),
         node.table + BEGUN,
         rows=(TableDecoder(compiler.plan, node.left), TableDecoder(compiler.plan, node.right)),
-        state=context.state,
+        state=compiler.context.state,
         changed=lambda keys, states: pipeline.changed(node.table, keys, states),
         forgotten=lambda keys, states: pipeline.forgotten(node.table, keys, states),
     )
-    pipeline.watched.update(sides)
-    feed = JoinFeed(join=join, sides=[compiler.tables[side] for side in sides])
-    pipeline.joins.append(feed)
-    compiler.branch = feed
-    keep_table(compiler, node, join)

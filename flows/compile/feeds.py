@@ -14,6 +14,7 @@ from flows.operate.agent import AgentRunner
 from flows.operate.base import NO_TIME, Batch, FrameStep, Times
 from flows.operate.changes import Round, TableChanges
 from flows.operate.expiring import Expiries
+from flows.operate.foreign_join import ForeignJoin, Questions
 from flows.operate.joins.origins import JoinedTime, Origin, WouldClose, held_back
 from flows.operate.table_join import TableJoin
 from flows.operate.tables import TableStep
@@ -52,6 +53,11 @@ class Feed(msgspec.Struct, kw_only=True):
     def all_tables(self) -> list[TableStep]:
         """Return the tables, also those behind others."""
         return [*self.tables, *(table for feed in self.after for table in feed.all_tables())]
+
+    @property
+    def waiting(self) -> int:
+        """The rows that wait for the commit."""
+        return sum(table.waiting for table in self.all_tables())
 
     @property
     def writes(self) -> bool:
@@ -103,7 +109,7 @@ class ChangeFeed(Feed, kw_only=True):
 class JoinFeed(Feed, kw_only=True):
     """What a join of tables feeds. Its time is that of the slower side."""
 
-    join: TableJoin
+    join: TableJoin | ForeignJoin
     sides: list[tuple[Feed, TableStep]] = []
 
     def take(self, written: Rounds, gone: Rounds) -> None:
@@ -115,6 +121,32 @@ class JoinFeed(Feed, kw_only=True):
     @property
     def time(self) -> int:
         return min(side.reached(feed.now[0]) for feed, side in self.sides)
+
+
+class AnswerFeed(Feed, kw_only=True):
+    """What answers the questions of other tasks' rows, which come from `asked`, by the rows of `table`."""
+
+    questions: Questions
+    asked: Feed
+    table: tuple[Feed, TableStep]
+    then: FrameStep
+
+    @property
+    def waiting(self) -> int:
+        """The rows and questions that wait for the commit."""
+        return sum(table.waiting for table in self.all_tables()) + self.questions.waiting
+
+    def take(self, written: Rounds, gone: Rounds) -> None:
+        """Answer what was asked, and what was asked before of rows that changed."""
+        feed, table = self.table
+        self.questions.learn(written.get(table.table, ()))
+        self.questions.answer(self.then, self.time)
+        self.flush(self.time, self.asked.now[1] and feed.now[1], written)
+
+    @property
+    def time(self) -> int:
+        feed, table = self.table
+        return min(self.asked.now[0], table.reached(feed.now[0]))
 
 
 class Joining(Protocol):

@@ -6,6 +6,7 @@ from dsl.plan.graph import Plan, SubTopology
 from dsl.plan.nodes import (
     AgentNode,
     AggregateNode,
+    AnswerNode,
     ChangesNode,
     DedupeNode,
     JoinNode,
@@ -85,6 +86,8 @@ def store_tables(plan: Plan, part: SubTopology) -> dict[str, str]:
             found.update((node.id + suffix, node.id) for suffix in (LEFT, RIGHT, ENDS))
         elif isinstance(node, TableJoinNode):
             found.update({node.table: node.table, node.table + BEGUN: node.table})
+        elif isinstance(node, AnswerNode):
+            found[node.id] = node.owner
         elif isinstance(node, ChangesNode):
             found[node.id + NUMBERS] = _owner(plan, node)
         elif isinstance(node, DedupeNode):
@@ -96,6 +99,8 @@ def store_tables(plan: Plan, part: SubTopology) -> dict[str, str]:
 
 def _owner(plan: Plan, node: ChangesNode) -> str:
     """Return the table that is begun anew where the numbering of changes is: one over rows is told of all of them."""
+    if node.asks:
+        return node.asks
     if not node.retract:
         return node.table
     (after,) = plan.consumers(node.id)

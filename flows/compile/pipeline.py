@@ -11,7 +11,7 @@ import msgspec
 
 from dsl.plan.nodes import TimerNode
 from flows.brokers.base import Outgoing, Records, TopicPartition
-from flows.compile.feeds import Branch, Derived, JoinFeed
+from flows.compile.feeds import AnswerFeed, Branch, Derived, JoinFeed
 from flows.emit.outbox import Outbox
 from flows.metrics import TaskMetrics
 from flows.operate.agent import AgentRunner
@@ -53,7 +53,7 @@ class Pipeline:
         self.changes: Changes = {}
         self.written: Changes = {}
         self.gone: Changes = {}
-        self.joins: list[JoinFeed] = []
+        self.joins: list[JoinFeed | AnswerFeed] = []
         self.limited: list[TableChanges] = []
         self.watched: set[str] = set()
         self.change_sinks: dict[str, list[Callable[[list[bytes], list[bytes | None]], None]]] = {}
@@ -180,7 +180,7 @@ class Pipeline:
     @property
     def waiting(self) -> int:
         """Rows that wait for the next commit."""
-        tables = sum(t.waiting for feed in self._feeds() for t in feed.all_tables())
+        tables = sum(feed.waiting for feed in (*self._feeds(), *self.joins))
         return tables + sum(len(t.dirty) for t in self.dict_tables.values()) + len(self.outbox)
 
     def changed(self, table: str, keys: list[bytes], states: Sequence[bytes | None]) -> None:

@@ -11,6 +11,7 @@ from flows.compile.texts import kept_texts
 from flows.compile.values import key_types
 from flows.decode.message_keys import encode_message_key
 from flows.operate.base import FrameStep
+from flows.operate.foreign_join import HASH, HOME
 from flows.operate.regroup import without_null_keys_gone
 from flows.operate.stateless import filter_step, group_step
 from flows.route.repartition import RepartitionWriter
@@ -36,12 +37,13 @@ def build_repartition(compiler: TaskCompiler, node: RepartitionNode) -> FrameSte
         outputs=compiler.outbox,
         dead=compiler.dead,
         max_bytes=context.max_record_bytes,
+        home=HOME if HOME in node.schema else None,
     )
     compiler.branch.writers.append(writer)
     # Refused here rather than behind the internal topic, where the record they came from is out of reach.
     if isinstance(consumers[0], JoinNode):
         return side_step(compiler, consumers[0], inputs_of(consumers[0]).index(node.id), writer.process, node.id)
-    if isinstance(consumers[0], LookupNode):
+    if isinstance(consumers[0], LookupNode) or HASH in node.schema:
         return writer.process
     windowed = any(isinstance(c, AggregateNode) and c.window for c in consumers)
     tables = (c for c in consumers if isinstance(c, AggregateNode))

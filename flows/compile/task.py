@@ -14,6 +14,7 @@ from dsl.plan.nodes import (
     PASSING,
     AgentNode,
     AggregateNode,
+    AnswerNode,
     DedupeNode,
     FilterNode,
     JoinNode,
@@ -37,12 +38,13 @@ from dsl.plan.types import Kind
 from dsl.window import FixedWindow
 from flows.brokers.base import TopicPartition
 from flows.compile.agents import build_agent, build_timer
-from flows.compile.changes import join_tables, keep_table, regroup_step
+from flows.compile.changes import join_feed, keep_table, regroup_step
 from flows.compile.columns import has_original_rows, needed_columns, repartition_of, schema_of_step
 from flows.compile.context import TaskContext, topic_encoders
 from flows.compile.dictionaries import build_dictionary, build_expiry
 from flows.compile.expressions import compile_expr, frame_schema
-from flows.compile.feeds import Branch, ChangeFeed, Derived, Feed, JoinFeed
+from flows.compile.feeds import AnswerFeed, Branch, ChangeFeed, Derived, Feed, JoinFeed
+from flows.compile.foreign import foreign_join, questions
 from flows.compile.joins import arrange, input_of
 from flows.compile.names import INDEX, dead_letters, late_topic
 from flows.compile.pipeline import Pipeline
@@ -64,6 +66,7 @@ from flows.operate.aggregates import Aggregation
 from flows.operate.aggregates.folds import FOLDED, FoldRows, numbered_step
 from flows.operate.base import ROW, Batch, FrameStep
 from flows.operate.deduping import DedupeStep
+from flows.operate.foreign_join import ForeignJoin, Questions
 from flows.operate.open_windows import OpenWindows
 from flows.operate.regroup import without_null_keys_gone
 from flows.operate.sampling import sample_step
@@ -83,7 +86,7 @@ def compile_task(context: TaskContext) -> Pipeline:
 class TaskCompiler:
     """Walk a sub-topology from its inputs and build what each step becomes."""
 
-    branch: Branch | Derived | ChangeFeed | JoinFeed
+    branch: Branch | Derived | ChangeFeed | JoinFeed | AnswerFeed
     """Where the records of the steps come from that are being built."""
 
     def __init__(self, context: TaskContext) -> None:
@@ -96,6 +99,8 @@ class TaskCompiler:
         self.windows: dict[str, FixedWindow] = {}
         self.tables: dict[str, tuple[Feed, TableStep]] = {}
         self.held = HeldTables()
+        self.asked: dict[str, tuple[Feed, Questions]] = {}
+        self.answered: dict[str, ForeignJoin] = {}
         self.encoders = topic_encoders(self.plan, context.max_record_bytes, context.now_ms)
 
     def build(self) -> Pipeline:
@@ -111,8 +116,8 @@ class TaskCompiler:
             elif isinstance(node, RepartitionNode):
                 self._add_branch(node.id, self._repartition_source(node))
         for node in steps:
-            if isinstance(node, TableJoinNode):
-                join_tables(self, node)
+            if isinstance(node, TableJoinNode | AnswerNode):
+                self.pipeline.joins.append(join_feed(self, node))
         self.held.arrange(arrange(self.plan, self.pipeline))
         for node in steps:
             if isinstance(node, TimerNode):
@@ -232,6 +237,16 @@ class TaskCompiler:
     @lower.register
     def _lookup(self, node: LookupNode) -> FrameStep:
         return lookup(self, node)
+
+    @lower.register
+    def _answer(self, node: AnswerNode) -> FrameStep:
+        self.asked[node.id] = self.branch, (found := questions(self, node))
+        return found.process
+
+    @lower.register
+    def _table_join(self, node: TableJoinNode) -> FrameStep:
+        found = self.answered[node.id] = foreign_join(self, node)
+        return found.process
 
     @lower.register
     def _aggregate(self, node: AggregateNode) -> FrameStep:

@@ -26,6 +26,10 @@ _NEXT, _HELD = b"next", b"held"
 _first = msgspec.msgpack.Decoder(list[Any]).decode
 
 
+Questions = Callable[[Sequence[Any], Sequence[bytes], Sequence[bytes]], list[dict[str, Any]]]
+"""Adds to rows what stands for them where they are joined elsewhere, from their stored keys and states."""
+
+
 class TableRows(Protocol):
     """The rows of a table, from their stored form."""
 
@@ -53,7 +57,7 @@ class TableChanges:
     come in the order of their stored keys, else they come in the order of their times. Where the steps behind the
     table are new, all rows that it has come first. With `every` a row is told at most once in each such stretch of
     stream time, in microseconds, unless `release` says that nothing is to wait. `time` is a stream time: no row behind
-    it is still to come.
+    it is still to come. `questions` adds the columns of a question, of rows whose column `needs` is not null.
     """
 
     def __init__(
@@ -73,12 +77,14 @@ class TableChanges:
         removed: str | None = None,
         sign: str | None = None,
         in_key_order: bool = False,
+        questions: Questions | None = None,
+        needs: str | None = None,
     ) -> None:
         self._step, self._place, self._keys, self._columns = step, place, keys, dict(columns)
         self._rows, self._state, self._numbers = rows, state, numbers
         self._encode_key, self._dead, self._now_ms = encode_key, dead, now_ms
         self._removed, self._sign, self._in_key_order = removed, sign, in_key_order
-        self._every = every
+        self._every, self._questions, self._needs = every, questions, needs
         self._held: dict[bytes, tuple[int, bytes]] | None = None
         self.release = False
         self.time = NO_TIME
@@ -156,6 +162,9 @@ class TableChanges:
 
     def _batch(self, told: list[Told], first: int) -> Batch | None:
         values = self._values(told)
+        if self._needs is not None:
+            kept = [i for i, row in enumerate(values) if row[self._needs] is not None]
+            told, values = [told[i] for i in kept], [values[i] for i in kept]
         series = _series(values, self._columns)
         records = self._records(told, values, first)
         if series is None:
@@ -177,6 +186,8 @@ class TableChanges:
                 {**({n: gone[row.key].get(n) for n in names} if row.sign < 0 else found), self._removed: row.sign < 0}
                 for row, found in zip(told, rows, strict=True)
             ]
+        if self._questions is not None:
+            rows = self._questions(rows, [row.key for row in told], [row.state for row in told])
         if self._sign is not None:
             rows = [{**found, self._sign: row.sign} for row, found in zip(told, rows, strict=True)]
         return rows

@@ -107,8 +107,7 @@ class TableJoin:
         sides = (left, right)
         if any(side is None and needed for side, needed in zip(sides, self._needs, strict=True)):
             return None
-        times = [int(_first(side)[0]) for side in sides if side is not None]
-        return _encode((max(times), left, right)) if times else None
+        return None if left is None and right is None else join_states(left, right)
 
     def would_close(self, watermark: int) -> bool:
         """Tell that time closes nothing."""
@@ -121,6 +120,11 @@ class TableJoin:
     def reached(self, watermark: int) -> int:
         """Return the stream time of the table's changes: that of its sides."""
         return watermark
+
+
+def join_states(left: bytes | None, right: bytes | None) -> bytes:
+    """Return the state of two rows side by side, one of which may be missing."""
+    return _encode((max(int(_first(side)[0]) for side in (left, right) if side is not None), left, right))
 
 
 class JoinedResults:

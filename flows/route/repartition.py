@@ -18,8 +18,9 @@ class RepartitionWriter:
     """Send each row to the partition of its key, with its event time and this task's stream time.
 
     `encode_keys` makes the canonical key bytes of the key columns; `producer` is this task's partition. A row without
-    an event time, which only a table without windows takes, gets this task's stream time: on the far side time depends
-    on when other tasks commit. A row larger than `max_bytes` is refused.
+    an event time, which only a table without windows takes, gets this task's stream time: on the far side time
+    depends on when other tasks commit. `home` names the column that says which partition a row is for, where its key
+    does not. A row larger than `max_bytes` is refused.
     """
 
     def __init__(
@@ -36,9 +37,10 @@ class RepartitionWriter:
         outputs: Outputs,
         dead: DeadLetters,
         max_bytes: int,
+        home: str | None = None,
     ) -> None:
         self._step, self._dead, self._max_bytes = step, dead, max_bytes
-        self._topic, self._producer = topic, producer
+        self._topic, self._producer, self._home = topic, producer, home
         self._keys, self._columns = keys, columns
         self._encode_keys, self._now_ms = encode_keys, now_ms
         self._outputs = outputs
@@ -53,7 +55,8 @@ class RepartitionWriter:
         now = self._now_ms()
         append, most = self._outputs.append, self._max_bytes
         rows = zip(*columns, strict=True)
-        for place, (key, partition, row) in enumerate(zip(keys, self._partitioner.of_all(keys), rows, strict=True)):
+        homes = self._partitioner.of_all(keys) if self._home is None else frame[self._home].to_list()
+        for place, (key, partition, row) in enumerate(zip(keys, homes, rows, strict=True)):
             value = _encode(row)
             if len(value) + len(key) > most:
                 reason = f"its columns for {self._step} have {len(value) + len(key)} bytes, more than {most}"

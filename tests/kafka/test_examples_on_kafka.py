@@ -21,7 +21,7 @@ import pytest
 
 from dsl import App
 from dsl.plan.graph import Plan
-from dsl.plan.nodes import AggregateNode, SinkNode, TopicNode, written_by
+from dsl.plan.nodes import AggregateNode, ChangesNode, SinkNode, TableJoinNode, TopicNode, written_by
 from flows.brokers.base import Broker, Outgoing, TopicPartition
 from flows.brokers.registry import open_broker
 from flows.cli.readers import offline_tables
@@ -103,7 +103,8 @@ async def _found(broker: Broker, app: App, settings: Settings) -> Found:
 
 def _written(plan: Plan, *, tables: bool = False) -> set[str]:
     """Return the topics to which agents and streams write; of a table's changes only the last of a key is promised."""
-    of_tables = {n.id for n in plan.of_type(SinkNode) if isinstance(plan.nodes[n.input], AggregateNode)}
+    told = AggregateNode | TableJoinNode | ChangesNode
+    of_tables = {n.id for n in plan.of_type(SinkNode) if isinstance(plan.nodes[n.input], told)}
     return {topic for node in plan.nodes.values() if tables or node.id not in of_tables for topic in written_by(node)}
 
 

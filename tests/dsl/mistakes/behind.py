@@ -70,3 +70,27 @@ def table_joined_with_a_stream() -> None:
 
 def emit_every_no_time() -> None:
     delays().emit_every(0)  # here
+
+
+def table_joined_on_an_unknown_column() -> None:
+    topic = departures()
+    delay = topic.group_by("origin").agg(carrier=last("carrier")).table("delay")
+    delay.join(topic.group_by("carrier").agg(n=count()).table("n"), on="carier")  # here
+
+
+def table_joined_on_another_type() -> None:
+    topic = departures()
+    delay = topic.group_by("origin").agg(carrier=last("carrier")).table("delay")
+    delay.join(topic.group_by("seats").agg(n=count()).table("n"), on="carrier")  # here
+
+
+def table_joined_on_the_key_of_a_topic() -> None:
+    topic = departures()
+    hubs = topic.group_by("carrier").agg(origin=last("origin")).table("hubs")
+    hubs.join(topic.group_by("origin").agg(n=count()).table("n"), on="origin")  # here
+
+
+def windows_joined_on_a_column() -> None:
+    topic = departures()
+    hours = topic.window(tumbling("1h")).agg(carrier=last("carrier")).table("hours")
+    hours.join(topic.group_by("carrier").agg(n=count()).table("n"), on="carrier")  # here

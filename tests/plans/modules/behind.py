@@ -1,4 +1,4 @@
-"""Tables behind tables: windows over closed windows, rows under another key, a join, an agent on changes."""
+"""Tables behind tables: windows over closed windows, rows under another key, joins, an agent on changes."""
 
 from __future__ import annotations
 
@@ -29,6 +29,9 @@ spent.table("spent_by_bidder").to(hot)
 prices = bids.group_by("auction").agg(first=min("price"), last=last("price")).table("prices")
 winners.emit_every("10s").to(hot)
 winners.join(prices, how="outer", suffix="_price", name="auctions").to(hot)
+
+bidders = bids.group_by("bidder", partitions=3).agg(bids=count()).table("bidders")
+winners.join(bidders, on="bidder", how="left", name="winners_with_bids")
 
 
 @app.agent(winners.changes(removals=True).filter(col("price") > 1000))
