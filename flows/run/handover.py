@@ -70,7 +70,11 @@ class Handover:
         return self.state == "running" and self._runner.all_ready(self._wanted)
 
     async def join(self, address: str, plan: str) -> None:
-        """Join the group; `address` is told to the others, `plan` decides whom tasks are shared with."""
+        """Join the group; `address` is told to the others, `plan` decides whom tasks are shared with.
+
+        Tries until it is in: brokers may be away, and on a slow one a lease may run out before the first round is over.
+        Raises `Replaced`.
+        """
         self._address, self._plan = address, plan
         env = self._env
         while True:
@@ -85,7 +89,9 @@ class Handover:
                     lags=await self._copies.all_lags(self._runner.inputs),
                 )
                 return
-            except BrokerUnavailable as error:
+            except Replaced:
+                raise
+            except (Fenced, BrokerUnavailable) as error:
                 log.warning("cannot join the group %r, tries again: %s", env.group, error)
                 env.metrics.trouble(str(error))
                 await asyncio.sleep(_RETRY)

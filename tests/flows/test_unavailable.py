@@ -13,7 +13,7 @@ from flows import count
 from flows.brokers.registry import open_broker
 from flows.cli.readers import offline_tables
 from flows.cli.subject import Subject
-from flows.errors import BrokerUnavailable
+from flows.errors import BrokerError, BrokerUnavailable, Fenced
 from flows.run import worker as workers
 from flows.settings import load_settings
 
@@ -34,8 +34,16 @@ def shop() -> flows.App:
     return app
 
 
-@pytest.mark.parametrize("look", ["end_offsets", "committed", "purge"])
-async def test_a_look_in_vain_ends_no_worker(look: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("look", "error"),
+    [
+        *((look, BrokerUnavailable) for look in ("end_offsets", "committed", "purge", "join")),
+        ("join", Fenced),  # its lease ran out before the first round was over
+    ],
+)
+async def test_a_look_in_vain_ends_no_worker(
+    look: str, error: type[BrokerError], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     app, told = shop(), asyncio.Event()
     settings = load_settings(app.id, {"data": str(tmp_path), "web_port": "-1"}, environ={})
     broker = open_broker(settings.broker_url)
@@ -44,7 +52,7 @@ async def test_a_look_in_vain_ends_no_worker(look: str, tmp_path: Path, monkeypa
 
     async def late(*args: Any, **options: Any) -> Any:
         if next(failures, None) is not None:
-            raise BrokerUnavailable(f"{look}: no answer")
+            raise error(f"{look}: no answer")
         told.set()
         return await real(*args, **options)
 
