@@ -183,8 +183,8 @@ class WindowSet:
         return self._at(self._table._time_of_event(event or self._event))
 
     def delta(self, ago: Duration, event: Any = None) -> Any:
-        """Return the value in the newest window of the moment so long before the event time in hand."""
-        return self._at(self._table._time_of_event(event or self._event) - microseconds(ago, "delta"))
+        """Return the value in the newest window of the moment so long before the table's time."""
+        return self._at(self._table._relative(event or self._event) - microseconds(ago, "delta"))
 
     def apply(self, op: Callable[[Any, Any], Any], value: Any, event: Any = None) -> WindowSet:
         """Set the key to `op(old, value)` in each window of the table's time."""
@@ -268,8 +268,8 @@ class WindowedView:
         return self._at(self._table._time_of_event(event))
 
     def delta(self, ago: Duration, event: Any = None) -> Iterator[Any]:
-        """Iterate over the newest window of the moment so long before the event time in hand."""
-        return self._at(self._table._time_of_event(event) - microseconds(ago, "delta"))
+        """Iterate over the newest window of the moment so long before the table's time."""
+        return self._at(self._table._relative(event) - microseconds(ago, "delta"))
 
     def _at(self, time: int) -> Iterator[Any]:
         for (_, key), value in self._table._here().members(self._table.newest(time)):

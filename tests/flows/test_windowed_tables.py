@@ -81,12 +81,12 @@ def test_no_event_falls_between_two_windows() -> None:
 def test_now_current_delta_and_value_read_the_newest_window_of_their_time() -> None:
     site = Site(
         lambda t: t.tumbling("1m").relative_to_now(),
-        lambda t, e: [t["a"].now(), t["a"].current(), t["a"].delta("1m"), t["a"].value()],
+        lambda t, e: [t["a"].now(), t["a"].current(), t["a"].delta("1m"), t["a"].delta(0), t["a"].value()],
         lambda t, e: t["a"].apply(lambda old, new: old + new, 1, e) if e.value.at < 100 else t["a"].__iadd__(10),
     )
     # At the clock's 200 s: the first two go by the clock too, since the table does.
     saw, rows = site.run(30.0, 90.0, 130.0, now=200.0)
-    assert saw == [[1, 0, 0, 1], [2, 0, 0, 2], [12, 0, 0, 12]]
+    assert saw == [[1, 0, 0, 1, 1], [2, 0, 0, 2, 2], [12, 0, 0, 12, 12]]
     assert bounds(rows) == [(180.0, 240.0, 12)]
 
 
@@ -101,10 +101,14 @@ def test_delta_goes_by_the_event() -> None:
 )
 def test_windows_of_a_field_go_by_the_field(field: Any, seen: Any) -> None:
     """In Faust `delta` ignores the field, and its windows expire by the wall clock."""
-    site = Site(lambda t: t.tumbling(60, expires=0).relative_to_field(field))
+    site = Site(
+        lambda t: t.tumbling(60, expires=0).relative_to_field(field),
+        lambda t, e: [t["a"].delta(5), t["a"].delta(6), list(t.items().delta(5))],
+    )
     with site.app.test(now=1e9) as t:
         t.send(site.views, {"page": "a", "seen": seen}, at=5.0)
         t.advance("1h")
+        assert [r.value["saw"] for r in t.output(site.out)] == [[1, 0, [["a", 1]]]]
         assert bounds(t.table(site.counts).rows()) == [(60.0, 120.0, 1)]
 
 
