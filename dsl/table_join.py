@@ -10,7 +10,7 @@ from dsl.errors import DeclarationError
 from dsl.joined import HOW
 from dsl.placing import place_of
 from dsl.plan.functions import unknown_column
-from dsl.plan.nodes import AnswerNode, ChangesNode, RepartitionNode, TableJoinNode, TopicNode, TopicTableNode, inputs_of
+from dsl.plan.nodes import AnswerNode, ChangesNode, RepartitionNode, TableJoinNode, TopicNode, inputs_of
 from dsl.plan.types import DataType, Field, Kind, Schema
 from dsl.window import CountWindow
 
@@ -25,8 +25,6 @@ def table_join(left: Table, right: Table, how: str, prefix: str, suffix: str, na
     doing = f"{left.name}.join({getattr(right, 'name', right)})"
     if not isinstance(right, Table):
         raise DeclarationError(f"{doing}: joins a declared table, not {right!r}.")
-    if isinstance(right.app._nodes[right.name], TopicTableNode):
-        raise DeclarationError(f"{doing}: a topic's table is joined with streams only, so far.")
     app, name = left.app, name or f"{left.name}_{right.name}"
     if right.app is not app:
         raise DeclarationError(f"{doing}: {right.name!r} belongs to app {right.app.id!r}, not to {app.id!r}.")
@@ -61,8 +59,6 @@ def foreign_join(left: Table, right: Table, on: str, how: str, prefix: str, suff
     doing = f"{left.name}.join({getattr(right, 'name', right)}, on={on!r})"
     if not isinstance(right, Table) or right.app is not left.app:
         raise DeclarationError(f"{doing}: joins a declared table of the same app, not {right!r}.")
-    if isinstance(right.app._nodes[right.name], TopicTableNode):
-        raise DeclarationError(f"{doing}: a topic's table is joined with streams only, so far.")
     app, name = left.app, name or f"{left.name}_{right.name}"
     check_one_of(f"{doing}: how", how, HOW[:2])
     found = left.schema.get(on)
@@ -75,10 +71,12 @@ def foreign_join(left: Table, right: Table, on: str, how: str, prefix: str, suff
     if left.window is not None or right.window is not None:
         raise DeclarationError(f"{doing}: tables with windows are joined by their keys only.")
     counts = [app._partitions_before(table.name) for table in (left, right)]
-    if counts[1] > 1 and _table_place(right) != ("group_by", "group_by"):
+    by_message_key = place_of(app, right.name) == ("message key", "murmur2") and right._placed_by is not None
+    if counts[1] > 1 and _table_place(right) != ("group_by", "group_by") and not by_message_key:
         raise DeclarationError(
             f"{doing}: which partition has a row of {right.name} is up to the key of its topic: let it pass an "
-            f'internal topic, which a copy of the key does, .with_columns(by=col("{right.keys[0]}")).group_by("by").'
+            f'internal topic, which a copy of the key does, .with_columns(by=col("{right.keys[0]}")).group_by("by"), '
+            'or declare the topic partitioned_by="murmur2" where it is.'
         )
     fields, columns = _result(left, right, how, prefix, suffix, doing)
     app._claim_table(name)
@@ -90,7 +88,15 @@ def foreign_join(left: Table, right: Table, on: str, how: str, prefix: str, suff
     topics = [f"{app.id}-{name}-{step}-repartition" for step in ("asks", "answers")]
     app._add(ChangesNode(id=steps[0], input=left.name, table=left.name, retract=True, asks=name, schema=asks))
     app._add(
-        RepartitionNode(id=steps[1], input=steps[0], topic=topics[0], keys=(on,), partitions=counts[1], schema=asks)
+        RepartitionNode(
+            id=steps[1],
+            input=steps[0],
+            topic=topics[0],
+            keys=(on,),
+            partitions=counts[1],
+            by_message_key=by_message_key,
+            schema=asks,
+        )
     )
     app._add(AnswerNode(id=steps[2], input=steps[1], table=right.name, owner=name, on=on, schema=schema))
     app._add(

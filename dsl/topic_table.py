@@ -14,19 +14,11 @@ if TYPE_CHECKING:
 
 
 class TopicTable(Table):
-    """A topic as a table: joined, queried, watched."""
+    """A topic as a table: joined, grouped by other columns, queried, watched."""
 
     def changes(self, **options: Any) -> NoReturn:
         """Refuse: the changes of a topic's table are the topic."""
         raise DeclarationError(f"{self.name}.changes(): what changes in it is what its topic says: read the topic.")
-
-    def group_by(self, *keys: str, **options: Any) -> NoReturn:
-        """Refuse: only tables of aggregates can be grouped again."""
-        raise DeclarationError(f"{self.name}.group_by(...): a topic's table cannot be grouped again yet.")
-
-    def join(self, other: Table, on: str | None = None, **options: Any) -> NoReturn:
-        """Refuse: only tables of aggregates can be joined with tables."""
-        raise DeclarationError(f"{self.name}.join({other.name}): a topic's table is joined with streams only, so far.")
 
 
 def topic_table(topic: Topic, name: str, versioned: Duration | None) -> TopicTable:

@@ -5,7 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from dsl.changes import REMOVED, SIGN
-from dsl.plan.nodes import AggregateNode, AnswerNode, ChangesNode, SinkNode, TableJoinNode
+from dsl.plan.nodes import (
+    AggregateNode,
+    AnswerNode,
+    ChangesNode,
+    DeclaredTable,
+    SinkNode,
+    TableJoinNode,
+    TopicTableNode,
+)
 from dsl.window import CountWindow
 from flows.brokers.base import TopicPartition
 from flows.compile.columns import schema_of_step
@@ -27,7 +35,7 @@ if TYPE_CHECKING:
     from flows.compile.task import TaskCompiler
 
 
-def keep_table(compiler: TaskCompiler, node: AggregateNode | TableJoinNode, step: TableStep) -> None:
+def keep_table(compiler: TaskCompiler, node: DeclaredTable, step: TableStep) -> None:
     """Add a table to what is fed, and build what is behind it."""
     before, pipeline = compiler.branch, compiler.pipeline
     before.tables.append(step)
@@ -44,7 +52,7 @@ def keep_table(compiler: TaskCompiler, node: AggregateNode | TableJoinNode, step
     compiler.branch = before
 
 
-def _change_sink(compiler: TaskCompiler, node: AggregateNode | TableJoinNode, sink: SinkNode) -> ChangeSink:
+def _change_sink(compiler: TaskCompiler, node: DeclaredTable, sink: SinkNode) -> ChangeSink:
     place = TopicPartition(node.table, compiler.context.partition)
     encoder = compiler.encoders.of(sink.topic)
     decoder = TableDecoder(compiler.plan, node.table)
@@ -55,7 +63,7 @@ def _change_feed(compiler: TaskCompiler, node: ChangesNode, table: TableStep) ->
     """Build what passes a table's changes on, without the steps behind it."""
     context = compiler.context
     origin = compiler.plan.nodes[node.input]
-    assert isinstance(origin, AggregateNode | TableJoinNode)
+    assert isinstance(origin, AggregateNode | TableJoinNode | TopicTableNode)
     window = origin.window if isinstance(origin, AggregateNode) else None
     closes = window is not None and window.emit == "close" and not isinstance(window, CountWindow)
     changes = TableChanges(

@@ -10,6 +10,7 @@ import msgspec
 
 from dsl.plan.nodes import AggregateNode, LookupNode, Node, TopicNode, TopicTableNode
 from dsl.plan.types import Schema
+from flows.compile.changes import keep_table
 from flows.compile.columns import schema_of_step
 from flows.compile.feeds import Branch, Derived, Feed
 from flows.compile.names import VERSIONS
@@ -88,6 +89,7 @@ def topic_table(compiler: TaskCompiler, node: TopicTableNode) -> FrameStep:
     )
     compiler.branch.removals.append(table.remove)
     compiler.held.add(node.table, compiler.branch, table.find)
+    keep_table(compiler, node, table)
     return table.process
 
 

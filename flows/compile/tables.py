@@ -152,7 +152,7 @@ class TableDecoder:
 
     def _plain(self, results: pl.Series) -> pl.Series:
         """Return results as a column that Arrow can hold."""
-        if results.dtype != pl.Object:
+        if results.dtype not in (pl.Object, pl.Null):
             return results
         return column(results.name, results.to_list(), self._kind(results.name))
 

@@ -139,6 +139,9 @@ class JoinedResults:
         columns = []
         for place, (side, names) in enumerate(self._sides, start=1):
             there = [i for i, row in enumerate(rows) if row[place] is not None]
+            if not there:
+                columns += [pl.Series(new, [None] * len(rows), dtype=pl.Null) for _, new in names]
+                continue
             found = side.results([rows[i][place] for i in there])  # type: ignore[misc]
             for name, new in names:
                 values: list[Any] = [None] * len(rows)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import polars as pl
 import pytest
 from hypothesis import given, settings
 
@@ -84,6 +85,15 @@ def test_a_join_changes_with_both_sides_once_a_commit() -> None:
         rows = [(r.key, r.value["spent"], r.value["city"]) for r in t.output(out)]
         assert rows == [("ann", 2.0, "Oslo"), ("bob", 5.0, "Oslo"), ("ann", 2.0, "Rome")]
         assert [tuple(row.values()) for row in t.table(cities).rows()] == [("Oslo", 1, 5.0), ("Rome", 1, 2.0)]
+
+
+def test_a_column_that_is_null_throughout_has_its_type_in_sql_still() -> None:
+    orders, _, customers = shop("left")
+    with orders.app.test() as t:
+        t.send(orders, order("ann"))
+        decoder = t._env.decoders[customers.name]
+        entries = [row for task in t._tasks if task.state for row in task.state.scan(customers.name)]
+        assert decoder.frame(entries).schema["city"] == pl.String
 
 
 def test_joins_of_joins_and_of_windows() -> None:

@@ -50,6 +50,7 @@ class TopicTable:
         changed: Changed,
         dead: DeadLetters,
     ) -> None:
+        self.table, self.floor = name, NO_TIME
         self._name, self._versions, self._key, self._columns, self._history = name, versions, key, columns, history
         self._encoder, self._read_key, self._decode = encoder, read_key, decode
         self._state, self._now, self._changed, self._dead = state, now, changed, dead
@@ -64,6 +65,28 @@ class TopicTable:
         rows = map(_pack, zip(times, *(frame[c].to_list() for c in self._columns), strict=True))
         origins = zip(frame[PARTITION].to_list(), frame[OFFSET].to_list(), strict=True)
         self._put(list(zip(keys, times, origins, rows, frame[WATERMARK].to_list(), strict=True)))
+
+    # As a table that others stand behind: all that comes is in the state at once, and no time changes it.
+
+    @property
+    def waiting(self) -> int:
+        """The rows that wait for the commit: none."""
+        return 0
+
+    def flush(self, watermark: int) -> None:
+        """Do nothing."""
+
+    def would_close(self, watermark: int) -> bool:
+        """Tell that time closes nothing."""
+        return False
+
+    def is_waiting(self) -> bool:
+        """Tell that no window waits for its end."""
+        return False
+
+    def reached(self, watermark: int) -> int:
+        """Return the stream time of the table's changes: that of its input."""
+        return watermark
 
     def remove(self, records: Records, times: Sequence[int], watermarks: Sequence[int]) -> None:
         """Take records without a value, in order."""
