@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import flows
+from flows.run.worker import Worker
+from flows.settings import Settings
 
 
 class View(flows.Record):
@@ -106,3 +109,26 @@ def test_time_of_two_inputs_is_the_larger_and_silence_that_of_both() -> None:
         t.send(views, {"page": "a"}, at=13.0)
         t.advance("1m")
         assert told == [(0.0, 101), (10.0, 101)]
+
+
+async def test_windows_end_once_over_restarts_on_rocksdb(tmp_path: Path) -> None:
+    """In Faust none ends after a restart."""
+    closed: list[Any] = []
+    times = [1.0, 2.0, 11.0, 12.0, 31.0, 3.0, 61.0]
+    for limit in range(1, len(times) + 1):
+        app = flows.App("site")
+        views = app.topic("views", value=View, key="page", timestamp="at")
+        counts = app.table("counts", value=int, default=int, on_window_close=lambda k, v: closed.append((k[1][0], v)))
+        windowed = counts.tumbling(10, expires=10)
+
+        @app.agent(views, tables=[windowed])
+        async def count(stream, windowed=windowed):
+            async for view in stream:
+                windowed[view.page] += 1
+
+        @app.source(views)
+        def replay(position: int, limit: int = limit) -> Any:
+            yield from (View("a", at) for at in times[position:limit])
+
+        await Worker(app, Settings(data=tmp_path, drain=True, web_port=-1)).run()
+    assert closed == [(0.0, 2), (10.0, 2), (30.0, 1)]
