@@ -48,7 +48,7 @@ from flows.compile.foreign import foreign_join, questions
 from flows.compile.joins import arrange, input_of
 from flows.compile.names import INDEX, dead_letters, late_topic
 from flows.compile.pipeline import Pipeline
-from flows.compile.repartitions import build_repartition
+from flows.compile.repartitions import build_repartition, place_check
 from flows.compile.table_joins import HeldTables, hold_aggregates, lookup, tables_first, topic_table
 from flows.compile.tables import folds_of
 from flows.compile.targets import partitions_of, topics_of
@@ -149,6 +149,7 @@ class TaskCompiler:
             times=EventTimes(node, self.context.clock.now, self.context.max_ahead),
             claim=None if node.key is None else KeyClaim(node.name, node.key, node.on_error),
             dead=self.dead,
+            places=place_check(self, node),
         )
 
     def _repartition_source(self, node: RepartitionNode) -> RepartitionSource:

@@ -6,7 +6,7 @@ write by default. A composite key (of a table's changes) is a JSON array.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from operator import attrgetter
 from typing import Any
 
@@ -17,6 +17,7 @@ from flows.errors import FlowsError
 from flows.operate.base import DeadLetters
 
 _STREAK = 100
+_SAMPLE = 8
 
 
 def encode_message_key(value: Any) -> bytes | None:
@@ -85,3 +86,27 @@ class KeyClaim:
                 fix="declare no key (group_by then repartitions), or key the producer by this field",
             )
         self._proved = some_right
+
+
+class PartitionClaim:
+    """Check that a topic's records lie where `partitioned_by="murmur2"` says, on a few keys of each batch.
+
+    A join takes the claim for granted: with another partitioner records of one key would lie in different tasks, and
+    not meet, silently.
+    """
+
+    def __init__(self, topic: str, partition: int, partition_of: Callable[[bytes], int]) -> None:
+        self._topic, self._partition, self._partition_of = topic, partition, partition_of
+
+    def check(self, records: Records) -> None:
+        """Raise `FlowsError` where a key's partition is another one."""
+        keys = records.keys
+        for row in {*range(min(_SAMPLE, len(keys))), *range(0, len(keys), max(1, len(keys) // _SAMPLE))}:
+            key = keys[row]
+            if key is not None and (where := self._partition_of(key)) != self._partition:
+                raise FlowsError(
+                    f"topic {self._topic!r}: key {key!r} at offset {records.offsets[row]} lies in partition "
+                    f"{self._partition}, murmur2 puts it into {where}: its producer has another partitioner",
+                    fix='declare the topic without partitioned_by="murmur2" (a join then repartitions), '
+                    "or let the producer use murmur2 (librdkafka: partitioner=murmur2_random)",
+                )

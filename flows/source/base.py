@@ -22,6 +22,12 @@ class KeyCheck(Protocol):
     def wrong_rows(self, records: Records, objects: Sequence[Any], dead: DeadLetters) -> list[int]: ...
 
 
+class PlaceCheck(Protocol):
+    """The check that records lie in the partition that their key says."""
+
+    def check(self, records: Records) -> None: ...
+
+
 class TimeReader(Protocol):
     """Event times of decoded records."""
 

@@ -13,7 +13,7 @@ import polars as pl
 from dsl.plan.nodes import TopicNode
 from flows.brokers.base import Records, TopicPartition
 from flows.operate.base import NO_TIME, Batch, DeadLetters, Times, meta_columns
-from flows.source.base import Decoder, KeyCheck, TimeReader
+from flows.source.base import Decoder, KeyCheck, PlaceCheck, TimeReader
 from flows.source.watermarks import Watermark, advance
 
 _I64 = 1 << 63
@@ -35,13 +35,17 @@ class TopicSource:
         times: TimeReader,
         claim: KeyCheck | None,
         dead: DeadLetters,
+        places: PlaceCheck | None = None,
     ) -> None:
         self.node, self.tp, self.columns = node, tp, columns
         self._decoder, self._times, self._claim, self._dead = decoder, times, claim, dead
+        self._places = places
         self.watermark = Watermark()
 
     def read(self, records: Records, wants_frame: bool) -> Batch:
         """Turn records into a batch; those that are refused have gone to the dead letters."""
+        if self._places is not None:
+            self._places.check(records)
         records, objects = self._decoder.decode(records, self._dead)
         refused: list[int] = []
         if self._claim is not None and objects:

@@ -76,6 +76,38 @@ def test_an_asof_join_of_two_topics(shape: str, drawn: list[Any], cuts: list[str
         assert sorted(r.value["n"] for r in t.late(stream)) == sorted(r.n for r in oracle.late)
 
 
+@pytest.mark.parametrize("how", ["inner", "left", "outer"])
+@settings(max_examples=10, deadline=None, derandomize=True, report_multiple_bugs=False)
+@given(HISTORIES, CUTS)
+def test_a_join_behind_internal_topics(how: str, drawn: list[Any], cuts: list[str]) -> None:
+    """With a grace that makes nothing late, what comes is what all records together say."""
+    app = flows.App("o")
+    sides = (
+        app.topic("left", value=Left, timestamp="at", partitions=2),
+        app.topic("right", value=Right, timestamp="at", partitions=3),
+    )
+    stream = joined(*sides, (how, 5, 7, 1000))
+    records = [r for r in records_of(drawn) if r.at is not None]
+    oracle = WindowJoin(how, 5, 7, 1000)
+    for r in records:
+        oracle.take(r)
+    oracle.all_silent()
+    with app.test() as t:
+        t._env.chunk, t._env.fetch_records, t._env.commit_rows = 1 + len(cuts) % 3, 1 + len(cuts) % 4, 1 + len(cuts) * 2
+        t.rebalance()
+        for turn, r in enumerate(records):
+            t.send(sides[r.side], (Left, Right)[r.side](r.key, r.n, r.at), partition=r.n % (2 + r.side))
+            cut = cuts[turn % len(cuts)] if cuts else "one"
+            if cut in ("crash", "rebalance"):
+                getattr(t, cut)()
+            elif cut == "silence":
+                t.advance("7s")
+        t.advance("10m")
+        t.advance("10m")
+        assert in_any_order(rows_of(t, stream)) == in_any_order(oracle.rows)
+        assert t.late(stream) == []
+
+
 class Both(flows.Record):
     side: int
     key: str | None

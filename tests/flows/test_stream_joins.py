@@ -8,6 +8,8 @@ import pytest
 
 import flows
 from flows import col, count, tumbling
+from flows.errors import FlowsError
+from flows.route.partitioner import Partitioner
 from flows.testing import Driver
 
 
@@ -127,3 +129,41 @@ def test_null_keys_match_nothing() -> None:
         assert pairs(t, inner) == []
         assert pairs(t, left) == [(None, 1.0, None, 100.0)]
         assert t.metrics.refused == {("inner", "skip"): 2, ("left", "skip"): 1}
+
+
+def test_a_topic_with_another_partitioner_than_it_says_is_noticed() -> None:
+    app = flows.App("two", partitions=3)
+    orders = app.topic("orders", value=Order, key="user", timestamp="at", partitioned_by="murmur2")
+    payments = app.topic("payments", value=Payment, key="user", timestamp="at", partitioned_by="murmur2")
+    joined = orders.join(payments, within="5s", suffix="_paid")
+    assert app.plan().subtopologies[0].inputs == ("orders", "payments")
+    with app.test() as t:
+        t.send(orders, Order("ann", 1.0, 100.0))
+        t.send(payments, Payment("ann", 2.0, 100.0))
+        assert pairs(t, joined) == [("ann", 1.0, 2.0, 100.0)]
+        elsewhere = (Partitioner(3).of(b"bob") + 1) % 3
+        with pytest.raises(FlowsError, match="another partitioner"):
+            t.send(payments, Payment("bob", 2.0, 100.0), partition=elsewhere)
+
+
+def test_an_agent_takes_what_comes_of_a_join_through_crashes() -> None:
+    shop = Shop()
+    joined = shop.joined("left")
+    out = shop.app.topic("out", value=dict)
+
+    @shop.app.agent(joined, sink=[out])
+    async def in_twos(stream: Any) -> Any:
+        async for rows in stream.take(2, within="1h"):
+            yield {"rows": [(row.amount, row.paid) for row in rows]}
+
+    with shop.app.test() as t:
+        t.send(shop.orders, Order("ann", 1.0, 100.0))
+        t.send(shop.payments, Payment("ann", 2.0, 101.0))
+        t.crash()
+        t.send(shop.payments, Payment("ann", 3.0, 102.0))
+        t.send(shop.orders, Order("bob", 4.0, 103.0))
+        t.rebalance()
+        t.advance("1m")
+        t.send(shop.payments, Payment("cy", 5.0, 300.0))
+        t.send(shop.orders, Order("cy", 6.0, 301.0))
+        assert [r.value["rows"] for r in t.output(out)] == [[[1.0, 2.0], [1.0, 3.0]], [[4.0, None], [6.0, 5.0]]]
