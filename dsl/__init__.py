@@ -20,6 +20,7 @@ from dsl.aggregate import (
     var,
 )
 from dsl.app import App
+from dsl.codecs import Avro, Codec, Protobuf
 from dsl.errors import DeclarationError
 from dsl.expr import Expr, col, lit, when
 from dsl.record import Record
@@ -33,9 +34,12 @@ from dsl.windowed import WindowedTable
 
 __all__ = [
     "App",
+    "Avro",
+    "Codec",
     "DeclarationError",
     "DictTable",
     "Expr",
+    "Protobuf",
     "Record",
     "Router",
     "SetTable",

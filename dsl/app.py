@@ -9,6 +9,7 @@ import msgspec
 
 from dsl.agent_steps import ON_ERROR
 from dsl.checks import check_fields, check_one_of, check_partitioner, checked_name, checked_partitions, function_name
+from dsl.codecs import chosen_codec
 from dsl.durations import Duration, microseconds
 from dsl.errors import DeclarationError
 from dsl.grouped import Aggregated
@@ -18,8 +19,6 @@ from dsl.plan.nodes import RepartitionNode, TopicNode, inputs_of, partition_rule
 from dsl.plan.types import schema_of
 from dsl.plan.validate import validate
 from dsl.topic import Topic, is_record, value_name
-
-_CODECS = ("json", "msgpack", "raw")
 
 
 class App(Outside):
@@ -46,7 +45,7 @@ class App(Outside):
         timestamp: str | None = None,
         unit: str = "s",
         partitions: int | None = None,
-        codec: str | None = None,
+        codec: Any = None,
         on_error: str = "dead-letter",
         partitioned_by: str | None = None,
         partitioner: Callable[[bytes | None, int], int] | None = None,
@@ -57,8 +56,9 @@ class App(Outside):
         `value` is a Record class, `dict`, `str` or `bytes`. `key` says that the message key is that field;
         `timestamp` names the field with the event time: a datetime, or a number in `unit` ("s", "ms", "us") since
         the epoch; without it the record's own timestamp counts. `on_error` is what happens to values that cannot
-        be decoded: "dead-letter", "skip" or "stop". `retention` is how long the topic keeps its records (None: for
-        ever); where it is not declared, a topic that exists is taken as it is, and one that Flows makes keeps them
+        be decoded: "dead-letter", "skip" or "stop". `codec` is "json" (the default), "msgpack", "raw" (of `str` and
+        `bytes`), "avro", or a `Codec`, `Avro` or `Protobuf`. `retention` is how long the topic keeps its records (None:
+        for ever); where it is not declared, a topic that exists is taken as it is, and one that Flows makes keeps them
         for seven days. `partitioner` is called with the bytes of a record's key (None where it has none) and the number
         of partitions, wherever Flows writes to the topic, and returns the partition; equal keys must get the same.
         Without it partitions are chosen as by Kafka's Java client. Raises `DeclarationError`.
@@ -70,19 +70,19 @@ class App(Outside):
         check_one_of(f"topic {name!r}: on_error", on_error, ON_ERROR)
         check_one_of(f"topic {name!r}: unit", unit, ("s", "ms", "us"))
         check_partitioner(name, partitioner, partitioned_by)
-        codec = codec or ("raw" if value in (bytes, str) else "json")
+        chosen = chosen_codec(checked_name("topic", name), codec, value)
         kept: Duration | None = "7d" if isinstance(retention, msgspec.UnsetType) else retention
-        check_one_of(f"topic {name!r}: codec", codec, _CODECS)
         node = TopicNode(
             id=name,
-            name=checked_name("topic", name),
-            value=value_name(value),
+            name=name,
+            value=value_name(chosen.value),
             schema=schema,
             key=key,
             timestamp=timestamp,
             unit=unit,
             partitions=checked_partitions(f"topic {name!r}", self.partitions if partitions is None else partitions),
-            codec=codec,
+            codec=chosen.name,
+            registered=chosen.schema,
             on_error=on_error,
             partitioned_by=partitioned_by,
             partitioner="" if partitioner is None else function_name(partitioner),
@@ -91,7 +91,9 @@ class App(Outside):
         )
         if partitioner is not None:
             self._functions[partition_rule(name)] = partitioner
-        return self._add_topic(node, value)
+        topic = self._add_topic(node, chosen.value)
+        self._functions.update(chosen.functions)
+        return topic
 
     def plan(self) -> Plan:
         """Return all that is declared, as frozen data. Raises `DeclarationError` where parts do not fit together."""

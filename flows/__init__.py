@@ -1,9 +1,12 @@
 """Flows: stream processing for Python. `import flows` gives the language; `flows worker` runs what it declares."""
 
 from dsl import (
+    Avro,
+    Codec,
     DeclarationError,
     DictTable,
     Expr,
+    Protobuf,
     Record,
     Router,
     SetTable,
@@ -43,9 +46,12 @@ from flows.app import App
 
 __all__ = [
     "App",
+    "Avro",
+    "Codec",
     "DeclarationError",
     "DictTable",
     "Expr",
+    "Protobuf",
     "Record",
     "Router",
     "SetTable",

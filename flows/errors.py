@@ -26,6 +26,10 @@ class BrokerUnavailable(BrokerError):
     """The broker cannot be reached or written right now (disk full, locked, network); retrying may help."""
 
 
+class RegistryUnavailable(BrokerUnavailable):
+    """The schema registry cannot be reached; as for a broker, retrying may help, and tasks do."""
+
+
 class OutcomeUnknown(BrokerError):
     """A commit failed in a way that leaves open whether it was applied; recover from the broker's state."""
 

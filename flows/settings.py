@@ -27,6 +27,7 @@ PREFIX = "FLOWS_"
 Level = Literal["debug", "info", "warning", "error"]
 Protocol = Literal["plaintext", "ssl", "sasl_plaintext", "sasl_ssl"]
 Mechanism = Literal["plain", "scram-sha-256", "scram-sha-512"]
+Register = Literal["written", "all", "never"]
 Guarantee = Literal["exactly_once", "at_least_once"]
 _MIB = 1 << 20
 
@@ -73,9 +74,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     `instance_id` makes it a static member on Kafka: its tasks wait for its return as long as its `lease` lasts.
     `standby_replicas` is how many warm copies of each task's state other workers keep there.
     `guarantee` "at_least_once" sends outputs at once, outside of transactions: after a crash some come twice.
-    `web_token` and `kafka_password` are secrets: they come from the environment only, or from the files that
-    `web_token_file` and `kafka_password_file` name. What begins with `kafka_` says how a Kafka cluster lets one in, and
-    how many copies the topics made there have (None: three, or as many as there are brokers).
+    `web_token` and the passwords are secrets: they come from the environment only, or from the files that
+    `web_token_file`, `kafka_password_file` and `schema_registry_password_file` name. What begins with `kafka_` says how
+    a Kafka cluster lets one in, and how many copies the topics made there have (None: three, or as many as there are
+    brokers). `schema_registry_url` is where the schemas of Avro and Protobuf topics are kept, and
+    `schema_registry_register` which of them a worker registers: those of topics that the app has "written", those of
+    "all", or "never" one.
     """
 
     data: Annotated[Path, msgspec.Meta(description="a folder")]
@@ -110,6 +114,17 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     kafka_cert_file: File = None
     kafka_key_file: File = None
     kafka_replication: Annotated[Copies | None, msgspec.Meta(description=_COPIES.description)] = None
+    schema_registry_url: Annotated[
+        Annotated[str, msgspec.Meta(pattern=r"^https?://[^/]")] | None,
+        msgspec.Meta(description="a URL such as http://localhost:8081"),
+    ] = None
+    schema_registry_user: Words = None
+    schema_registry_password: Hidden = None
+    schema_registry_password_file: Annotated[
+        Path | None, msgspec.Meta(description="a file that holds the password")
+    ] = None
+    schema_registry_ca_file: File = None
+    schema_registry_register: Annotated[Register, _one_of(Register)] = "written"
 
     @property
     def commit_seconds(self) -> float:
@@ -137,6 +152,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         if file is not None:
             kafka["kafka_password"] = read_secret(file, password_of)
         return {"lease": self.lease, "kafka_instance_id": self.instance_id, **kafka}
+
+    def read_schema_registry_options(self) -> dict[str, Any]:
+        """Return what `open_codecs` is told: where the registry is, who asks, what to register. Raises `UsageError`."""
+        prefix = "schema_registry_"
+        found = {n.removeprefix(prefix): getattr(self, n) for n in self.__struct_fields__ if n.startswith(prefix)}
+        file = found.pop("password_file")
+        return found if file is None else {**found, "password": read_secret(file, password_of)}
 
 
 class Given(NamedTuple):
@@ -297,6 +319,7 @@ _PATHS = frozenset(name for name in _TYPES if name == "data" or name.endswith("_
 _SECRETS = {
     "web_token": SecretSetting(secret_of, "--web-token-file PATH"),
     "kafka_password": SecretSetting(password_of, "--set kafka_password_file=PATH"),
+    "schema_registry_password": SecretSetting(password_of, "--set schema_registry_password_file=PATH"),
 }
 _SAME = {name: f"{name}_file" for name in _SECRETS} | {f"{name}_file": name for name in _SECRETS}
 """Of two names for the same thing, that which is given later counts."""

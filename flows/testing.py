@@ -29,6 +29,8 @@ from flows.clock import ManualClock
 from flows.compile.context import topic_encoders
 from flows.compile.names import dead_letters, late_topic, topic_specs
 from flows.compile.tables import table_decoders
+from flows.decode.codecs import Codecs
+from flows.decode.registry import MemoryRegistry
 from flows.errors import FlowsError
 from flows.metrics import WorkerMetrics
 from flows.run.asking import Asking
@@ -64,8 +66,9 @@ class Driver:
         broker: MemoryBroker | None = None,
         stores: dict[str, MemoryStore] | None = None,
         guarantee: Guarantee = "exactly_once",
+        schema_registry: MemoryRegistry | None = None,
     ) -> None:
-        """Build a driver. `broker` and `stores` are those of an earlier driver, to go on where it was."""
+        """Build a driver. `broker`, `stores` and `schema_registry` are an earlier driver's, to go on where it was."""
         self._plan, self._taps = with_taps(app.plan())
         self.clock = ManualClock(time.time() if now is None else now)
         self._loop = ManualLoop(self.clock)
@@ -73,11 +76,14 @@ class Driver:
         self._changes = ChangeLog()
         self._stores: dict[str, MemoryStore] = {} if stores is None else stores
         self._readers: dict[str, TopicReader] = {}
-        self._encoders = topic_encoders(self._plan, self._broker.max_record_bytes, self._now_ms)
+        self.schema_registry = MemoryRegistry() if schema_registry is None else schema_registry
+        self._codecs = Codecs(self._plan, self.schema_registry, "all")
+        self._encoders = topic_encoders(self._plan, self._codecs, self._broker.max_record_bytes, self._now_ms)
         self.metrics = WorkerMetrics()
         self._env = Environment(
             plan=self._plan,
             broker=self._broker,
+            codecs=self._codecs,
             clock=self.clock,
             metrics=self.metrics,
             hub=self._changes,
@@ -86,7 +92,7 @@ class Driver:
             progress=lambda *_: None,
             backoff=no_pause,
             commit_interval=0.05 if guarantee == "exactly_once" else 0.0,
-            asking=Asking(self._plan, self._broker, self.clock),
+            asking=Asking(self._plan, self._codecs, self._broker, self.clock),
             guarantee=guarantee,
             probe=probe,
         )
@@ -130,7 +136,7 @@ class Driver:
         node = self._plan.topic(name)
         if node is None:
             raise FlowsError(f"the app declares no topic {name!r}")
-        value, key = event_value(node, self._plan.types.get(node.id), value, key, at)
+        value, key = event_value(node, self._codecs.of(node), value, key, at)
         when = self.clock.now() if at is None else at
         _, where, key_bytes, data, ms, own = self._encoders.encode(name, value, key, when, partition, headers)
         out = Outgoing()
@@ -272,6 +278,7 @@ class Driver:
     async def _start(self) -> None:
         for spec in topic_specs(self._plan):
             await self._broker.create_topic(spec)
+        await self._codecs.open()
         await self._own.started()
         self._timers = [*self._own.timers, *(FreeTimer(self._env, node) for node in free_timers(self._plan))]
         await self._start_tasks()
@@ -317,8 +324,8 @@ class Driver:
     def _reader(self, name: str) -> TopicReader:
         if name not in self._readers:
             node = self._plan.topic(name)
-            type_ = self._plan.types.get(node.id) if node is not None else None
-            self._readers[name] = TopicReader(self._broker, name, node, type_)
+            codec = self._codecs.of(node) if node is not None else None
+            self._readers[name] = TopicReader(self._broker, name, node, codec)
         return self._readers[name]
 
     def _now_ms(self) -> int:

@@ -15,13 +15,15 @@ from dsl.plan.table_nodes import AnswerNode as AnswerNode
 from dsl.plan.table_nodes import ChangesNode as ChangesNode
 from dsl.plan.table_nodes import TableJoinNode as TableJoinNode
 from dsl.plan.types import DataType, Schema
+from dsl.plan.value_schema import ValueSchema as ValueSchema
 from dsl.window import AnyWindow, FixedWindow
 
 
 class TopicNode(msgspec.Struct, frozen=True, kw_only=True, tag="topic"):
     """A topic as the plan knows it. `schema` is None for values that are no Record.
 
-    `partitioner` names the function that chooses its partitions, where it is not the client's own.
+    `partitioner` names the function that chooses its partitions, where it is not the client's own. `registered` is
+    the schema that a registry keeps of its values.
     """
 
     id: str
@@ -33,6 +35,7 @@ class TopicNode(msgspec.Struct, frozen=True, kw_only=True, tag="topic"):
     unit: str = "s"
     partitions: int = 1
     codec: str = "json"
+    registered: ValueSchema | None = None
     on_error: str = "dead-letter"
     partitioned_by: str | None = None
     partitioner: str = ""

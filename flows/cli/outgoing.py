@@ -13,8 +13,9 @@ from dsl.plan.nodes import TopicNode
 from flows.brokers.base import Broker, Outgoing, TopicPartition
 from flows.compile.context import partition_of
 from flows.compile.names import topic_specs
+from flows.decode.base import ValueCodec
+from flows.decode.codecs import Codecs
 from flows.decode.message_keys import encode_message_key
-from flows.decode.values import encoder_of
 from flows.errors import FlowsError, UnknownTopic, UsageError
 from flows.route.partitioner import Partitioner
 from flows.sink.base import PartitionOf
@@ -29,6 +30,7 @@ class RecordMaker:
         partitions: int,
         node: TopicNode | None,
         value_type: Any,
+        codec: ValueCodec | None,
         *,
         key: str | None,
         timestamp: int,
@@ -40,7 +42,7 @@ class RecordMaker:
         self._topic, self._node, self._timestamp, self._partition = topic, node, timestamp, partition
         self._key = None if key is None else key.encode()
         self._read = _reader(node, value_type)
-        self._write = encoder_of("json" if node is None else node.codec)
+        self._write = msgspec.json.encode if codec is None else codec.encode
         self._partition_of = partition_of
         self._waiting: dict[TopicPartition, Outgoing] = {}
         self._count = 0
@@ -59,8 +61,12 @@ class RecordMaker:
         if value is None and key is None:
             raise FlowsError("a tombstone (null) needs to know whose it is", fix="give --key")
         partition = self._partition_of(key) if self._partition is None else self._partition
+        try:
+            data = None if value is None else self._write(value)
+        except (msgspec.MsgspecError, TypeError, ValueError) as error:
+            raise FlowsError(f"topic {self._topic!r}: {error}", fix="mend the value") from None
         out = self._waiting.setdefault(TopicPartition(self._topic, partition), Outgoing())
-        out.append(key, None if value is None else self._write(value), self._timestamp)
+        out.append(key, data, self._timestamp)
         self._count += 1
 
     def take(self) -> tuple[dict[TopicPartition, Outgoing], int]:
@@ -83,9 +89,9 @@ class RecordMaker:
 
 
 async def record_maker(
-    broker: Broker, plan: Plan, topic: str, key: str | None, timestamp: int, partition: int | None
+    broker: Broker, plan: Plan, codecs: Codecs, topic: str, key: str | None, timestamp: int, partition: int | None
 ) -> RecordMaker:
-    """Make the maker of a topic's records; a declared topic that the broker lacks is created.
+    """Make the maker of a topic's records; a declared topic that the broker lacks is created, its schema registered.
 
     Raises `UnknownTopic` for one that is neither declared nor at the broker.
     """
@@ -99,11 +105,14 @@ async def record_maker(
         there[topic] = spec
     value_type = None if node is None else plan.types.get(node.id)
     partitions = there[topic].partitions
+    if node is not None:
+        await codecs.open([node])
     return RecordMaker(
         topic,
         partitions,
         node,
         value_type,
+        None if node is None else codecs.of(node),
         key=key,
         timestamp=timestamp,
         partition=partition,
@@ -124,7 +133,13 @@ def unknown_topic(topic: str, plan: Plan, there: set[str]) -> UnknownTopic:
 def _reader(node: TopicNode | None, value_type: Any) -> Callable[[bytes], Any]:
     if node is not None and node.codec == "raw":
         return bytes
+    if node is not None and node.codec == "protobuf" and not _is_record(value_type):
+        return msgspec.json.decode
     if value_type is None or value_type is dict:
         return msgspec.json.decode
     whole = msgspec.json.Decoder(value_type)
     return lambda text: None if text.strip() == b"null" else whole.decode(text)
+
+
+def _is_record(value_type: Any) -> bool:
+    return isinstance(value_type, type) and issubclass(value_type, msgspec.Struct)

@@ -61,15 +61,18 @@ async def _run(app: App, settings: Settings, call: Callable[[], Awaitable[Any]])
     from flows.cli.brokers import opened_broker
     from flows.clock import SystemClock
     from flows.compile.names import topic_specs
+    from flows.decode.opened import open_codecs
     from flows.run.asking import Asking
     from flows.run.direct import DirectRuntime, as_runtime
 
     plan, clock = app.plan(), SystemClock()
+    codecs = open_codecs(plan, **settings.read_schema_registry_options())
     async with opened_broker(settings, create=True) as broker:
         for spec in topic_specs(plan):
             await broker.create_topic(spec)
-        asking = Asking(plan, broker, clock)
+        asking = Asking(plan, codecs, broker, clock)
         try:
-            await as_runtime(DirectRuntime(plan, broker, clock, asking), call)
+            await as_runtime(DirectRuntime(plan, codecs, broker, clock, asking), call)
         finally:
             await asking.close()
+            await codecs.close()

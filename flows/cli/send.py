@@ -65,10 +65,11 @@ async def _send(
     partition: int | None,
 ) -> int:
     from flows.cli.brokers import opened_broker
+    from flows.cli.codecs import opened_codecs
     from flows.cli.outgoing import record_maker
 
-    async with opened_broker(subject.settings, create=True) as broker:
-        maker = await record_maker(broker, subject.plan, topic, key, round(when * 1000), partition)
+    async with opened_broker(subject.settings, create=True) as broker, opened_codecs(subject) as codecs:
+        maker = await record_maker(broker, subject.plan, codecs, topic, key, round(when * 1000), partition)
         sent = 0
         for number, line in lines:
             try:

@@ -66,15 +66,16 @@ async def _tail(
     how: str,
 ) -> None:
     from flows.cli.brokers import opened_broker
+    from flows.cli.codecs import opened_codecs, shown
     from flows.cli.record_lines import json_lines, text_lines
 
     lines = json_lines if how == "json" else text_lines
-    async with opened_broker(subject.settings) as broker:
+    async with opened_broker(subject.settings) as broker, opened_codecs(subject) as codecs:
         tps = await _partitions(broker, subject, topic, partition)
         ends = await broker.end_offsets(tps)
         starts = await broker.start_offsets(tps) if from_beginning else ends
         async for records in read_records(broker, starts, None if follow else ends, limit):
-            click.echo("\n".join(lines(records)))
+            click.echo("\n".join(lines(await shown(records, subject.plan, codecs))))
 
 
 async def read_records(

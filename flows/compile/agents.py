@@ -11,7 +11,6 @@ from dsl.plan.validate import origins
 from flows.compile.columns import has_original_rows, repartition_of, schema_of_step, topic_of_step
 from flows.compile.expressions import frame_schema
 from flows.compile.pipeline import TimerRun
-from flows.decode.values import decoder_of
 from flows.emit.late import LateWrites
 from flows.operate.agent import AgentRunner, AgentSpec
 from flows.operate.replies import Replies
@@ -44,7 +43,7 @@ def build_agent(compiler: TaskCompiler, node: AgentNode) -> AgentRunner:
             regrouped=repartition_of(compiler.plan, node.input) is not None,
             columns=frame_schema(schema) if schema.fields else None,
             value_type=compiler.row_type(node.input),
-            decode=None if topic is None else decoder_of(topic.codec, compiler.plan.types.get(topic.id)),
+            decode=None if topic is None else compiler.context.codecs.of(topic).decode,
             is_json=compiler.is_json(node.input),
         )
     )

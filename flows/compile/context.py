@@ -12,8 +12,8 @@ from dsl.plan.nodes import TopicNode, partition_rule
 from flows.clock import Clock
 from flows.compile.columns import schema_of_step
 from flows.compile.expressions import frame_schema
+from flows.decode.codecs import Codecs
 from flows.decode.message_keys import encode_message_key
-from flows.decode.values import encoder_of
 from flows.metrics import TaskMetrics
 from flows.route.partitioner import CustomPartitioner, Partitioner
 from flows.sink.base import PartitionOf
@@ -28,6 +28,7 @@ class TaskContext(msgspec.Struct, kw_only=True):
     part: SubTopology
     partition: int
     state: TaskState
+    codecs: Codecs
     clock: Clock
     metrics: TaskMetrics
     max_ahead: float = 3600.0
@@ -44,14 +45,14 @@ class TaskContext(msgspec.Struct, kw_only=True):
         return {name: dtype for name, dtype in dtypes.items() if name in names}
 
 
-def topic_encoders(plan: Plan, max_bytes: int, now_ms: Callable[[], int]) -> Encoders:
+def topic_encoders(plan: Plan, codecs: Codecs, max_bytes: int, now_ms: Callable[[], int]) -> Encoders:
     """Build the encoders of all declared topics."""
     return Encoders(
         {
             t.name: TopicEncoder(
                 t,
                 plan.types.get(t.id),
-                encoder_of(t.codec),
+                codecs.of(t).encode,
                 encode_message_key,
                 partition_of(plan, t, t.partitions),
                 max_bytes,

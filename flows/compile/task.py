@@ -101,7 +101,7 @@ class TaskCompiler:
         self.held = HeldTables()
         self.asked: dict[str, tuple[Feed, Questions]] = {}
         self.answered: dict[str, ForeignJoin] = {}
-        self.encoders = topic_encoders(self.plan, context.max_record_bytes, context.now_ms)
+        self.encoders = topic_encoders(self.plan, context.codecs, context.max_record_bytes, context.now_ms)
 
     def build(self) -> Pipeline:
         steps = [self.plan.nodes[s] for s in self.context.part.steps if s in self.plan.nodes]
@@ -145,7 +145,7 @@ class TaskCompiler:
             node,
             tp,
             self.context.columns(node.id, needed_columns(self.plan, node.id)),
-            decoder=ValueDecoder(node, self.plan.types.get(node.id)),
+            decoder=ValueDecoder(node, self.context.codecs.of(node)),
             times=EventTimes(node, self.context.clock.now, self.context.max_ahead),
             claim=None if node.key is None else KeyClaim(node.name, node.key, node.on_error),
             dead=self.dead,

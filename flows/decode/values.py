@@ -9,15 +9,16 @@ import msgspec
 
 from dsl.plan.nodes import TopicNode
 from flows.brokers.base import Records
+from flows.decode.base import ValueCodec
 from flows.operate.base import DeadLetters
 
 
 class ValueDecoder:
     """Decode a topic's values strictly; what does not fit is refused, one record at a time."""
 
-    def __init__(self, node: TopicNode, type_: Any) -> None:
+    def __init__(self, node: TopicNode, codec: ValueCodec) -> None:
         self._node = node
-        self._decode = decoder_of(node.codec, type_)
+        self._decode = codec.decode
         self._expected = node.value
         self._null_ok = node.schema is None
 
@@ -51,26 +52,53 @@ class ValueDecoder:
         return records.take(good), objects
 
 
-def decoder_of(codec: str, type_: Any) -> Callable[[bytes], Any]:
-    """Return what makes a value of a topic's bytes; it raises `msgspec.MsgspecError` for what does not fit."""
+class BuiltInCodec(msgspec.Struct, frozen=True):
+    """The functions of a codec that is known by its name."""
+
+    encode: Callable[[Any], bytes]
+    decode: Callable[[bytes], Any]
+
+
+def built_in_codec(codec: str, type_: Any) -> BuiltInCodec | None:
+    """Return the codec of that name: "json", "msgpack" or "raw"."""
     if codec == "json":
-        return msgspec.json.Decoder(type_).decode
+        return BuiltInCodec(msgspec.json.Encoder().encode, msgspec.json.Decoder(_any_if_none(type_)).decode)
     if codec == "msgpack":
-        return msgspec.msgpack.Decoder(type_).decode
-    return _text if type_ is str else bytes
+        return BuiltInCodec(msgspec.msgpack.Encoder().encode, msgspec.msgpack.Decoder(_any_if_none(type_)).decode)
+    return BuiltInCodec(_raw, _text if type_ is str else bytes) if codec == "raw" else None
+
+
+class OwnCodec:
+    """A person's codec: what it returns is checked, what it raises names it."""
+
+    def __init__(self, name: str, encode: Callable[[Any], bytes], decode: Callable[[bytes], Any], type_: Any) -> None:
+        self._name, self._encode, self._decode = name, encode, decode
+        self._record = type_ if isinstance(type_, type) and issubclass(type_, msgspec.Struct) else None
+
+    def encode(self, value: Any) -> bytes:
+        """Return a value's bytes. Raises ValueError for what the codec refuses, TypeError where it returns others."""
+        try:
+            found = self._encode(value)
+        except Exception as error:
+            raise ValueError(f"codec {self._name} raised {type(error).__name__}: {error}") from error
+        if not isinstance(found, bytes):
+            raise TypeError(f"codec {self._name} encoded to {type(found).__name__}, expected bytes")
+        return found
+
+    def decode(self, data: bytes) -> Any:
+        """Return the value of bytes; of a Record what can be made one. Raises what the codec does."""
+        found = self._decode(data)
+        if self._record is None or type(found) is self._record:
+            return found
+        return msgspec.convert(found, self._record)
+
+
+def _any_if_none(type_: Any) -> Any:
+    return Any if type_ is None else type_
 
 
 def _text(value: bytes) -> str:
     return value.decode()
-
-
-def encoder_of(codec: str) -> Callable[[Any], bytes]:
-    """Return the function that makes a topic's bytes of a value; raises TypeError for what has no form there."""
-    if codec == "json":
-        return msgspec.json.Encoder().encode
-    if codec == "msgpack":
-        return msgspec.msgpack.Encoder().encode
-    return _raw
 
 
 def _raw(value: Any) -> bytes:

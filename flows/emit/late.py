@@ -12,7 +12,7 @@ from dsl.plan.graph import late_topic_name
 from dsl.window import FixedWindow
 from flows.operate.base import ROW, TIME, WATERMARK, WINDOW, Batch, Outputs
 
-_json = msgspec.json.Encoder().encode
+_json = msgspec.json.Encoder(enc_hook=str).encode  # values of a person's codec may be of any class
 
 
 class EncodeKey(Protocol):

@@ -22,6 +22,7 @@ from flows.brokers.base import Broker, Outgoing, Reader, Records, TopicPartition
 from flows.clock import Clock
 from flows.compile.context import topic_encoders
 from flows.compile.names import reply_topic
+from flows.decode.codecs import Codecs
 from flows.errors import AgentError, AnswerTimeout, BrokerUnavailable, OffsetOutOfRange
 from flows.operate.replies import ASKED_BY, CORRELATION, ERROR, REPLY_PARTITION, REPLY_TO
 from flows.sink.encode import Encoders
@@ -40,9 +41,9 @@ Answer = tuple[bytes | None, bytes | None]
 class Asking:
     """The questions that this worker waits for."""
 
-    def __init__(self, plan: Plan, broker: Broker, clock: Clock) -> None:
+    def __init__(self, plan: Plan, codecs: Codecs, broker: Broker, clock: Clock) -> None:
         self.waiting: dict[str, asyncio.Future[Answer]] = {}
-        self._plan, self._broker, self._clock = plan, broker, clock
+        self._plan, self._codecs, self._broker, self._clock = plan, codecs, broker, clock
         self._id = uuid4().hex
         self._count = 0
         name = reply_topic(plan.app)
@@ -74,6 +75,7 @@ class Asking:
         Raises `AgentError` for a question that would wait for itself, and for one that was refused; `AnswerTimeout`.
         """
         self._check_circle(agent, waits)
+        await self._codecs.ready(topic.name)
         self._count += 1
         question = f"{self._id}-{self._count}"
         own = {
@@ -127,7 +129,9 @@ class Asking:
 
     @cached_property
     def _encoders(self) -> Encoders:
-        return topic_encoders(self._plan, self._broker.max_record_bytes, lambda: int(self._clock.now() * 1000))
+        return topic_encoders(
+            self._plan, self._codecs, self._broker.max_record_bytes, lambda: int(self._clock.now() * 1000)
+        )
 
     async def _begin(self) -> None:
         async with self._begun:

@@ -12,6 +12,7 @@ from dsl.plan.graph import Plan
 from flows.brokers.base import Broker, Outgoing, TopicPartition
 from flows.clock import Clock
 from flows.compile.context import topic_encoders
+from flows.decode.codecs import Codecs
 from flows.run.asking import Asking
 from flows.run.environment import Environment
 
@@ -19,17 +20,17 @@ from flows.run.environment import Environment
 class DirectRuntime:
     """No tables, no record in hand; what is sent is durable on return."""
 
-    def __init__(self, plan: Plan, broker: Broker, clock: Clock, asking: Asking) -> None:
+    def __init__(self, plan: Plan, codecs: Codecs, broker: Broker, clock: Clock, asking: Asking) -> None:
         self.tables: dict[str, TableAccess] = {}
         self.now = clock.now
         self.ask = asking.ask
-        self._broker = broker
-        self._encoders = topic_encoders(plan, broker.max_record_bytes, lambda: int(clock.now() * 1000))
+        self._codecs, self._broker = codecs, broker
+        self._encoders = topic_encoders(plan, codecs, broker.max_record_bytes, lambda: int(clock.now() * 1000))
 
     @classmethod
     def of(cls, env: Environment) -> DirectRuntime:
         """Return that of a worker."""
-        return cls(env.plan, env.broker, env.clock, env.asking)
+        return cls(env.plan, env.codecs, env.broker, env.clock, env.asking)
 
     def in_hand(self) -> tuple[float | None, Any]:
         """Return that no record is in hand."""
@@ -45,6 +46,7 @@ class DirectRuntime:
         headers: dict[str, bytes] | None,
     ) -> None:
         """Append a record at once."""
+        await self._codecs.ready(topic.name)
         name, where, key_bytes, data, ms, own = self._encoders.encode(
             topic.name, value, key, timestamp, partition, headers
         )

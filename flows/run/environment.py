@@ -11,6 +11,7 @@ from dsl.plan.graph import Plan
 from flows.brokers.base import Broker
 from flows.clock import Clock
 from flows.compile.tables import TableDecoder
+from flows.decode.codecs import Codecs
 from flows.metrics import WorkerMetrics
 from flows.query.base import Change
 from flows.run.asking import Asking
@@ -42,6 +43,7 @@ class Environment(msgspec.Struct, kw_only=True):
 
     plan: Plan
     broker: Broker
+    codecs: Codecs
     clock: Clock
     metrics: WorkerMetrics
     hub: Changes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Awaitable, Callable, Iterable
 
 import numpy as np
 
@@ -11,6 +12,9 @@ from flows.compile.pipeline import Pipeline
 from flows.operate.base import NO_TIME
 
 _PEEK = 512
+
+Learn = Callable[[str, Iterable[bytes | None]], Awaitable[None]]
+"""Called with a topic and values of it, before they are decoded."""
 
 
 Times = np.ndarray[tuple[int], np.dtype[np.int64]]
@@ -24,7 +28,10 @@ class InputOrder:
     data that was not fetched yet, the others wait (`blocked`).
     """
 
-    def __init__(self, reader: Reader, broker: Broker, pipeline: Pipeline, inputs: list[TopicPartition]) -> None:
+    def __init__(
+        self, reader: Reader, broker: Broker, pipeline: Pipeline, inputs: list[TopicPartition], learn: Learn
+    ) -> None:
+        self._learn = learn
         self._reader, self._broker, self._pipeline = reader, broker, pipeline
         self._waiting: dict[TopicPartition, deque[Records]] = {tp: deque() for tp in inputs}
         self.blocked = False
@@ -32,12 +39,12 @@ class InputOrder:
     async def fetch(self, max_records: int, timeout: float) -> list[Records]:
         """Return what can be processed now, in order; wait up to `timeout` seconds if nothing can."""
         if len(self._waiting) == 1:
-            return await self._reader.fetch(max_records, timeout)
+            return await self._fetch(max_records, timeout)
         empty = [tp for tp, waiting in self._waiting.items() if not waiting]
         if empty:
             full = [tp for tp in self._waiting if tp not in empty]
             self._reader.pause(full)
-            for records in await self._reader.fetch(max_records, 0.0 if full else timeout):
+            for records in await self._fetch(max_records, 0.0 if full else timeout):
                 if len(records):
                     self._waiting[records.tp].append(records)
             self._reader.resume(full)
@@ -45,6 +52,13 @@ class InputOrder:
             if self.blocked:
                 return []
         return self._in_order()
+
+    async def _fetch(self, max_records: int, timeout: float) -> list[Records]:
+        """Fetch, and learn what decoding will need."""
+        found = list(await self._reader.fetch(max_records, timeout))
+        for records in found:
+            await self._learn(records.tp.topic, records.values)
+        return found
 
     async def _behind(self, tps: list[TopicPartition]) -> bool:
         """Tell whether an input without fetched records has some at the broker."""

@@ -58,7 +58,8 @@ class SourceTask:
         self._topic: TopicNode = topic
         self._speed, self._progress = speed, progress
         self._function = env.plan.functions[node.id]
-        self._encoder = topic_encoders(env.plan, env.broker.max_record_bytes, self._now_ms).of(node.topic)
+        encoders = topic_encoders(env.plan, env.codecs, env.broker.max_record_bytes, self._now_ms)
+        self._encoder = encoders.of(node.topic)
         self._partitions = [TopicPartition(node.topic, p) for p in range(topic.partitions)]
         self._consumed = bool(env.plan.consumers(topic.id))
         self.stopped = asyncio.Event()

@@ -12,10 +12,14 @@ from flows.compile.pipeline import Pipeline
 from flows.errors import IncompatibleState
 from flows.operate.agent import AgentRunner
 from flows.operate.agent_input import Event
+from flows.run.inputs import Learn
 from flows.state.task_state import TaskState
 
 Raw = tuple[bytes | None, bytes | None, int]
 """Key, value and timestamp of a record, as they were."""
+
+Row = tuple[str, int, int, float | None, Headers, Raw, Any]
+"""Topic, partition, offset, timestamp, headers, the record as it was, and its value where that was computed of it."""
 
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -30,15 +34,18 @@ class TakenRows:
         self._pipeline, self._state = pipeline, state
         self._kept: dict[str, dict[int, tuple[int, Event]]] = {}
 
-    def restore(self) -> None:
+    async def restore(self, learn: Learn) -> None:
         """Hand the committed rows back to their agents, before they start."""
         for runner in self._pipeline.runners:
             table = runner.spec.step + TAKEN
             rows = list(self._state.scan(table))
             try:
-                events = [_decode(value, runner) for _, value in rows]
+                held = [_held(value, runner) for _, value in rows]
+                for topic, (_, data, _) in ((row[0], row[5]) for row in held):
+                    await learn(topic, [data])
+                events = [_event(row, runner) for row in held]
                 runner.restore_taken(events)
-            except msgspec.ValidationError as error:
+            except (msgspec.ValidationError, ValueError) as error:
                 raise IncompatibleState(
                     f"agent {runner.spec.step!r} holds records that are no longer what its stream carries: {error}",
                     fix="give a new field a default, or rename the agent to drop what its take() held",
@@ -77,12 +84,18 @@ def _row(event: Event, runner: AgentRunner) -> bytes:
     return _encode((event.topic, event.partition, event.offset, event.timestamp, event.headers, event.raw, value))
 
 
-def _decode(data: bytes, runner: AgentRunner) -> Event:
+def _held(data: bytes, runner: AgentRunner) -> Row:
     spec = runner.spec
     # The shape is made at run time, of the class of the stream's values.
     computed = Any if spec.value_type is None or spec.decode is not None else spec.value_type | None
     shape: Any = tuple.__class_getitem__((str, int, int, float | None, Headers, Raw, computed))
-    topic, partition, offset, timestamp, headers, raw, value = msgspec.msgpack.decode(data, type=shape)
+    row: Row = msgspec.msgpack.decode(data, type=shape)
+    return row
+
+
+def _event(row: Row, runner: AgentRunner) -> Event:
+    spec = runner.spec
+    topic, partition, offset, timestamp, headers, raw, value = row
     if spec.decode is not None and raw[1] is not None:
         value = spec.decode(raw[1])
     return Event(

@@ -109,7 +109,7 @@ class Task:
             self._markers[tp] = IdleMarkers(branch, env.broker, tp, self.part.partitions, env.idle_after)
         self.pipeline.begin()
         taken = self._taken = TakenRows(self.pipeline, state)
-        taken.restore()
+        await taken.restore(env.codecs.learn)
         if appender is not None:
             self._sender = Sender(env, self.id, appender, self.pipeline.outbox)
         self._committer = Committer(
@@ -120,7 +120,7 @@ class Task:
         # 6
         self.positions = {tp: committed[tp].offset if tp in committed else starts[tp] for tp in inputs}
         self._reader = env.broker.reader(self.positions)
-        self._order = InputOrder(self._reader, env.broker, self.pipeline, inputs)
+        self._order = InputOrder(self._reader, env.broker, self.pipeline, inputs, env.codecs.learn)
         await self.pipeline.start()
         self.ready = True
         for table in tables:
@@ -147,6 +147,7 @@ class Task:
             part=self.part,
             partition=self.partition,
             state=state,
+            codecs=env.codecs,
             clock=env.clock,
             metrics=self.metrics,
             max_ahead=env.max_ahead,

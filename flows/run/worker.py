@@ -19,6 +19,8 @@ from flows.brokers.registry import open_broker
 from flows.clock import Clock, SystemClock
 from flows.compile.names import topic_specs
 from flows.compile.tables import table_decoders
+from flows.decode.codecs import Codecs
+from flows.decode.opened import open_codecs
 from flows.errors import BrokerUnavailable, StateError
 from flows.metrics import WorkerMetrics
 from flows.query.live import ChangeHub
@@ -90,7 +92,7 @@ class Worker:
     async def run(self) -> None:
         """Run the app.
 
-        1. Make the data folder, connect to the broker, create or check the topics.
+        1. Make the data folder, connect to the broker, create or check the topics, register their schemas.
         2. Serve the page, so that it tells what goes on from the beginning.
         3. Join the group; run the tasks that it gives (`Handover`), until asked to stop, drained or failed.
         4. Finish and commit every task, leave the group, close.
@@ -100,12 +102,15 @@ class Worker:
         # 1
         self._prepare_folder()
         broker = open_broker(self.settings.broker_url, clock=self.clock, **self.settings.read_broker_options())
+        codecs = open_codecs(self.plan, **self.settings.read_schema_registry_options())
         await broker.start()
         try:
             for spec in topic_specs(self.plan):
                 await broker.create_topic(spec)
-            await self._serve(self._environment(broker))
+            await codecs.open()
+            await self._serve(self._environment(broker, codecs))
         finally:
+            await codecs.close()
             await broker.close()
         if self._failure is not None:
             raise self._failure
@@ -271,15 +276,16 @@ class Worker:
             return
         self._plan_written = True
 
-    def _environment(self, broker: Any) -> Environment:
+    def _environment(self, broker: Any, codecs: Codecs) -> Environment:
         settings = self.settings
         self._hub = ChangeHub()
-        self.asking = Asking(self.plan, broker, self.clock)
+        self.asking = Asking(self.plan, codecs, broker, self.clock)
         self._progress = Progress(settings)
         self._stores = Stores(settings.state, settings.cache_bytes, settings.write_buffer_bytes)
         return Environment(
             plan=self.plan,
             broker=broker,
+            codecs=codecs,
             clock=self.clock,
             metrics=self.metrics,
             hub=self._hub,

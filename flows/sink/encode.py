@@ -37,6 +37,7 @@ class TopicEncoder:
         self._encode, self._encode_key, self._partitioner = encode, encode_key, partitioner
         self._max_bytes, self._now_ms = max_bytes, now_ms
         self.topic, self.partitions, self.key_field = node.name, node.partitions, node.key
+        self._is_encoded = () if type_ is bytes and node.codec != "raw" else bytes
         self._record = type_ if isinstance(type_, type) and issubclass(type_, msgspec.Struct) else None
 
     def encode(
@@ -49,11 +50,12 @@ class TopicEncoder:
     ) -> Output:
         """Return the record; raises `msgspec.ValidationError`, TypeError or `RecordTooLarge`.
 
-        Bytes pass as they are: they count as encoded already. None is a tombstone.
+        Bytes pass as they are, unless a codec makes others of them: they count as encoded already. None is a
+        tombstone.
         """
         node = self._node
-        if value is None or isinstance(value, bytes):
-            data = value
+        if value is None or isinstance(value, self._is_encoded):
+            data: bytes | None = value
         else:
             value = self._checked(value)
             data = self._encode(value)

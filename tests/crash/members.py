@@ -18,6 +18,7 @@ from flows.brokers.memory import MemoryBroker
 from flows.clock import ManualClock
 from flows.compile.names import topic_specs
 from flows.compile.tables import table_decoders
+from flows.decode.codecs import Codecs
 from flows.metrics import WorkerMetrics
 from flows.run.asking import Asking
 from flows.run.drained import is_drained
@@ -106,6 +107,7 @@ class Machine:
         self.env = Environment(
             plan=group.plan,
             broker=Mortal(group.broker, self.life),  # type: ignore[arg-type]
+            codecs=Codecs(group.plan),
             clock=group.clock,
             metrics=WorkerMetrics(),
             hub=ChangeLog(),
@@ -113,7 +115,7 @@ class Machine:
             open_store=lambda task: self.stores.setdefault(task, MemoryStore(group.clock)),
             progress=lambda *_: None,
             backoff=_at_once,
-            asking=Asking(group.plan, group.broker, group.clock),
+            asking=Asking(group.plan, Codecs(group.plan), group.broker, group.clock),
             idle_after=1e9,
             probe=self.life.probe,
         )

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 import flows.run.handover
 from flows.brokers.base import Outgoing, TopicPartition
 from flows.compile.context import topic_encoders
+from flows.decode.codecs import Codecs
 from flows.testing import Driver
 from tests.crash.airport import PARTITION, Airport, Flight, check, history
 from tests.crash.members import Group
@@ -24,7 +25,7 @@ TAKER = ["rebalance 1", "rebalance 6", *(s for s in STEPS if not s.startswith("c
 
 def send(group: Group, flights: Iterator[Flight], count: int) -> None:
     """Append the next flights, for the members to find."""
-    encoders = topic_encoders(group.plan, group.broker.max_record_bytes, lambda: 0)
+    encoders = topic_encoders(group.plan, Codecs(group.plan), group.broker.max_record_bytes, lambda: 0)
     for _ in range(count):
         flight = next(flights)
         _, where, key, data, ms, own = encoders.encode(

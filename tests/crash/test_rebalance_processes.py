@@ -15,6 +15,7 @@ from flows.brokers.memory import MemoryBroker
 from flows.brokers.registry import open_broker
 from flows.compile.context import topic_encoders
 from flows.compile.names import topic_specs
+from flows.decode.codecs import Codecs
 from flows.testing import Driver
 from tests.contracts.broker_fixtures import read_all
 from tests.crash.airport import PARTITION, Airport, check, history
@@ -43,7 +44,7 @@ async def fill(broker: Broker, airport: Airport) -> None:
     plan = airport.app.plan()
     for spec in topic_specs(plan):
         await broker.create_topic(spec)
-    encoders = topic_encoders(plan, broker.max_record_bytes, lambda: 0)
+    encoders = topic_encoders(plan, Codecs(plan), broker.max_record_bytes, lambda: 0)
     for flight in history():
         out = Outgoing()
         _, where, *record = encoders.encode("flights", flight, None, flight.at, PARTITION[flight.origin], None)

@@ -12,6 +12,7 @@ from flows.brokers.base import Outgoing, TopicPartition
 from flows.brokers.memory import MemoryBroker
 from flows.clock import ManualClock
 from flows.compile.names import topic_specs
+from flows.decode.codecs import Codecs
 from flows.errors import StateCorrupt
 from flows.metrics import WorkerMetrics
 from flows.run.asking import Asking
@@ -72,6 +73,7 @@ class World:
         env = Environment(
             plan=self.plan,
             broker=self.broker,
+            codecs=Codecs(self.plan),
             clock=self.clock,
             metrics=self.metrics,
             hub=ChangeLog(),
@@ -79,7 +81,7 @@ class World:
             open_store=self.disk,
             progress=lambda *_: None,
             backoff=lambda attempt: asyncio.sleep(0),
-            asking=Asking(self.plan, self.broker, self.clock),
+            asking=Asking(self.plan, Codecs(self.plan), self.broker, self.clock),
         )
         self.copies = Standbys(env, 1, stored=lambda task: self.disk.store.positions(), discard=self.disk.discard)
 

@@ -28,6 +28,7 @@ from flows.cli.readers import offline_tables
 from flows.cli.subject import Subject
 from flows.compile.context import topic_encoders
 from flows.compile.names import topic_specs
+from flows.decode.codecs import Codecs
 from flows.run.worker import Worker
 from flows.settings import Settings, load_settings
 from tests.contracts.broker_fixtures import read_all
@@ -112,7 +113,7 @@ async def _fill(broker: Broker, plan: Plan) -> None:
     """Write two days of events to the topics that are read and that nobody writes, recent ones: Kafka drops the old."""
     for spec in topic_specs(plan):
         await broker.create_topic(spec)
-    encoders = topic_encoders(plan, broker.max_record_bytes, lambda: int(time.time() * 1000))
+    encoders = topic_encoders(plan, Codecs(plan), broker.max_record_bytes, lambda: int(time.time() * 1000))
     written = _written(plan, tables=True)
     read = {name for part in plan.subtopologies for name in part.inputs}
     midnight = dt.datetime.now(dt.UTC).replace(hour=0, minute=0, second=0, microsecond=0) - dt.timedelta(days=3)

@@ -14,6 +14,7 @@ from flows import col
 from flows.brokers.base import Broker, TopicPartition
 from flows.cli.outgoing import record_maker
 from flows.compile.names import dead_letters
+from flows.decode.codecs import Codecs
 from flows.run.worker import Worker
 from flows.settings import load_settings
 from tests.contracts.broker_fixtures import read_all
@@ -51,7 +52,7 @@ async def test_records_are_where_the_rules_say(kafka: Cluster, broker: Broker, t
         async for item in stream:
             yield item
 
-    maker = await record_maker(broker, app.plan(), items.name, None, int(time.time() * 1000), None)
+    maker = await record_maker(broker, app.plan(), Codecs(app.plan()), items.name, None, int(time.time() * 1000), None)
     for n in range(12):
         maker.add(msgspec.json.encode(Item(("a", "bb", "ccc", "dddd")[n % 4], n)))
     await broker.produce(maker.take()[0])
