@@ -73,11 +73,10 @@ class Protobuf:
 
     def value_schema(self, topic: str) -> ValueSchema:
         """Return the schema of a topic's values."""
-        described = self._descriptor
-        path: list[int] = [described.index]
+        described, path = self._descriptor, [_place(self._descriptor)]
         while described.containing_type is not None:
             described = described.containing_type
-            path.insert(0, described.index)
+            path.insert(0, _place(described))
         return ValueSchema(
             subject=self.subject or f"{topic}-value",
             definition=_file(described.file),
@@ -146,6 +145,12 @@ def _given_schema(topic: str, schema: Any) -> Any:
     if isinstance(schema, (dict, list)):
         return schema
     raise DeclarationError(f"topic {topic!r}: an Avro schema is JSON text, a dict or a list, not {named(schema)}.")
+
+
+def _place(message: Any) -> int:
+    """Return the index of a message among those that stand beside it."""
+    beside = message.containing_type.nested_types if message.containing_type else message.file.message_types_by_name
+    return [getattr(other, "name", other) for other in beside].index(message.name)
 
 
 def _file(described: Any) -> str:
