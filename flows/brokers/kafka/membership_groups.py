@@ -39,6 +39,8 @@ class KafkaGroups:
         lags: Mapping[str, int] | None = None,
     ) -> KafkaMembership:
         """Take a place in a group; an earlier member of the same id is replaced. Raises `BrokerError`."""
+        # What is left of an earlier try would remove this one's entry from the members topic.
+        await asyncio.gather(*self._ending, return_exceptions=True)
         members = Members(self._topics, group, self._clock)
         await members.create()
         membership = KafkaMembership(
