@@ -71,7 +71,6 @@ class Driver:
         """Build a driver. `broker`, `stores` and `schema_registry` are an earlier driver's, to go on where it was."""
         self._plan, self._taps = with_taps(app.plan())
         self.clock = ManualClock(time.time() if now is None else now)
-        self._loop = ManualLoop(self.clock)
         self._broker = MemoryBroker() if broker is None else broker
         self._changes = ChangeLog()
         self._stores: dict[str, MemoryStore] = {} if stores is None else stores
@@ -79,6 +78,7 @@ class Driver:
         self.schema_registry = MemoryRegistry() if schema_registry is None else schema_registry
         self._codecs = Codecs(self._plan, self.schema_registry, "all")
         self._encoders = topic_encoders(self._plan, self._codecs, self._broker.max_record_bytes, self._now_ms)
+        self._loop = ManualLoop(self.clock)  # to be closed, so after what may raise
         self.metrics = WorkerMetrics()
         self._env = Environment(
             plan=self._plan,
