@@ -25,8 +25,10 @@ from dsl.plan.nodes import (
     TableNode,
     TopicNode,
     TopicTableNode,
+    fold_id,
     inputs_of,
 )
+from dsl.plan.shapes import Shape, both_shapes, shape_differences, shape_of
 from dsl.plan.wire import node_to_builtins
 from dsl.window import AnyWindow, FixedWindow
 
@@ -63,7 +65,8 @@ class Descriptor(msgspec.Struct, frozen=True, kw_only=True):
 
     `kind` is "aggregate", "regrouped" (aggregates of another table's rows), "dictionary", "set", "join", "dedupe" or
     such as "inner join of tables"; `keys` are names and kinds; `size` and `step` the window's, in microseconds, where
-    they say all of its shape, else `cut` does; `placed` says what chose the partition of a row.
+    they say all of its shape, else `cut` does; `placed` says what chose the partition of a row. `shape` has the
+    fields of the classes that stored values are made of.
     """
 
     table: str
@@ -74,6 +77,7 @@ class Descriptor(msgspec.Struct, frozen=True, kw_only=True):
     cut: str = ""
     aggregates: tuple[StoredAggregate, ...] = ()
     value: str = ""
+    shape: Shape = ()
     partitions: int
     placed: str = ""
     encoding: int = ENCODING
@@ -109,6 +113,7 @@ def describe(plan: Plan, table: str) -> Descriptor:
             keys=(("key", node.key),),
             **_cut(node.window),
             value=node.value,
+            shape=_shape(plan, node),
             partitions=held,
         )
     if isinstance(node, TopicTableNode):
@@ -151,6 +156,7 @@ def describe(plan: Plan, table: str) -> Descriptor:
         keys=tuple((k, t.kind.value) for k, t in zip(node.keys, node.key_types, strict=True)),
         **_cut(node.window),
         aggregates=tuple(_stored(call) for call in node.aggregates),
+        shape=_shape(plan, node),
         partitions=held,
         placed=_placed(plan, node),
     )
@@ -169,7 +175,13 @@ def differences(old: Descriptor, new: Descriptor) -> list[str]:
         ("partition", old.placed, new.placed),
     ]
     found = [f"{what} was {was or 'none'}, is {now or 'none'}" for what, was, now in pairs if was != now]
-    return found + _aggregate_differences(old, new)
+    return found + _aggregate_differences(old, new) + shape_differences(old.shape, new.shape)
+
+
+def kept_descriptor(old: Descriptor, new: Descriptor) -> Descriptor:
+    """Return what to keep for a table that goes on: fields that its older rows may have stay noted."""
+    shape = both_shapes(old.shape, new.shape)
+    return old if shape == old.shape else msgspec.structs.replace(new, shape=shape)
 
 
 def plan_hash(plan: Plan) -> str:
@@ -191,6 +203,17 @@ def _stored(call: AggregateCall) -> StoredAggregate:
         bounds=call.bounds,
         accumulator=call.accumulator,
     )
+
+
+def _shape(plan: Plan, node: TableNode | AggregateNode) -> Shape:
+    """Return the fields of the classes in a dictionary's values, or in the accumulators of folds."""
+    if isinstance(node, TableNode):
+        return shape_of(getattr(plan.types.get(node.id), "value_type", None))
+    shape: Shape = ()
+    for call in node.aggregates:
+        if call.step:
+            shape = both_shapes(shape, shape_of(getattr(plan.types.get(fold_id(node.table, call.name)), "type", None)))
+    return shape
 
 
 def _cut(window: AnyWindow | None) -> dict[str, Any]:

@@ -8,7 +8,6 @@ from typing import Any
 
 import msgspec
 
-from dsl.plan.fingerprint import describe
 from flows.brokers.base import Committed, Outgoing, Producer, TopicPartition, Transaction
 from flows.compile.names import TAKEN, changelog
 from flows.compile.pipeline import Changes, Pipeline
@@ -50,13 +49,9 @@ class Committer:
         self._committed: dict[TopicPartition, Committed] = {}
         self._metrics = pipeline.metrics
 
-    def begin(self, committed: dict[TopicPartition, Committed], unmarked: set[str]) -> None:
-        """Learn what was committed before, and which tables' changelogs lack their fingerprint."""
-        self._committed = dict(committed)
-        declared = self._env.plan.stored_nodes()
-        for table in unmarked:
-            if self._tables[table] in declared:
-                self._fingerprints[table] = describe(self._env.plan, self._tables[table]).encode()
+    def begin(self, committed: dict[TopicPartition, Committed], fingerprints: dict[str, bytes]) -> None:
+        """Learn what was committed before, and which fingerprints the first commit is to write, by table."""
+        self._committed, self._fingerprints = dict(committed), dict(fingerprints)
 
     async def commit(self, positions: dict[TopicPartition, int]) -> None:
         """Commit what was processed up to `positions`.

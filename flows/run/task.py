@@ -7,7 +7,7 @@ import logging
 from collections.abc import Mapping
 from time import perf_counter, thread_time
 
-from dsl.plan.fingerprint import Descriptor, describe, differences
+from dsl.plan.fingerprint import Descriptor, describe, differences, kept_descriptor
 from dsl.plan.graph import SubTopology
 from dsl.plan.nodes import RepartitionNode
 from flows.brokers.base import Appender, Producer, Reader, Records, TopicPartition
@@ -95,7 +95,7 @@ class Task:
         # 4
         changelogs = {t: TopicPartition(changelog(env.plan.app, t), self.partition) for t in tables}
         found = await restore(state.store, env.broker, changelogs, self.progress, clock=env.clock, probe=env.probe)
-        self._check_fingerprints(tables, found)
+        fingerprints = self._checked_fingerprints(tables, found)
         env.probe("start 4")
         # 5
         self.pipeline = compile_task(self._context(state))
@@ -115,7 +115,7 @@ class Task:
         self._committer = Committer(
             env, self.id, self.partition, self.pipeline, state, self._producer, tables, taken, self._sender
         )
-        self._committer.begin(committed, {t for t in tables if t not in found})
+        self._committer.begin(committed, fingerprints)
         env.probe("start 5")
         # 6
         self.positions = {tp: committed[tp].offset if tp in committed else starts[tp] for tp in inputs}
@@ -156,17 +156,22 @@ class Task:
             ask=env.asking.ask,
         )
 
-    def _check_fingerprints(self, tables: Mapping[str, str], found: Mapping[str, bytes]) -> None:
-        declared = self.env.plan.stored_nodes()
+    def _checked_fingerprints(self, tables: Mapping[str, str], found: Mapping[str, bytes]) -> dict[str, bytes]:
+        """Return the fingerprints to be written: those that are not there, or say less than the plan's."""
+        declared, written = self.env.plan.stored_nodes(), {}
         for table, name in tables.items():
-            if table not in found or name not in declared:
+            if name not in declared:
                 continue
-            wrong = differences(Descriptor.decode(found[table]), describe(self.env.plan, name))
-            if wrong:
+            new = describe(self.env.plan, name)
+            old = Descriptor.decode(found[table]) if table in found else None
+            if old is not None and (wrong := differences(old, new)):
                 raise IncompatibleState(
                     f"table {name!r} was stored by another plan: {'; '.join(wrong)}",
                     fix=f"rename the table, or empty it: `flows reset --table {name}`",
                 )
+            if (kept := new if old is None else kept_descriptor(old, new)) is not old:
+                written[table] = kept.encode()
+        return written
 
     async def step(self, timeout: float) -> bool:
         """Fetch for up to `timeout` seconds and process what came, committing when due; tell whether anything came."""
