@@ -171,6 +171,30 @@ orders.group_by("id").agg(n=flows.count()).table("per_id")
 """
 
 
+OWN = """\
+import zlib
+
+import msgspec
+
+import flows
+
+zipped = flows.Codec(lambda v: zlib.compress(msgspec.json.encode(v)), lambda d: msgspec.json.decode(zlib.decompress(d)),
+                     name="zipped")
+app = flows.App("shop")
+orders = app.topic("orders", codec=zipped)
+"""
+
+
+def test_the_commands_know_the_codecs_of_an_app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "zipped_shop.py").write_text(OWN)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    for args in (["send", "orders", '{"id": "a"}'], ["tail", "orders", "--from-beginning", "--no-follow", "--json"]):
+        done = CliRunner().invoke(main, ["-A", "zipped_shop", *args], prog_name="flows")
+        assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["value"] == {"id": "a"}
+
+
 async def test_the_commands_send_and_show(
     tmp_path: Path, server: RegistryServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
