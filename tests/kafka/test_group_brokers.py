@@ -8,6 +8,7 @@ from contextlib import suppress
 
 import pytest
 
+from flows.brokers.base import TopicPartition, TopicSpec
 from flows.brokers.kafka.broker import KafkaBroker
 from flows.brokers.kafka.cluster import GROUP
 from flows.errors import BrokerUnavailable
@@ -82,6 +83,26 @@ async def test_a_group_goes_on_when_its_coordinator_is_lost(kafka_three: Cluster
             third = await opened.worker(group, "three")
             await asyncio.gather(third.has(2), *(worker.has(2) for worker in workers))
             assert frozenset().union(*(w.held for w in (*workers, third))) == frozenset(TASKS)
+        finally:
+            await asyncio.to_thread(kafka_three.start)
+
+
+async def test_who_only_asks_for_offsets_finds_the_leader_that_follows_on_one_that_hangs(
+    kafka_three: Cluster, group: str
+) -> None:
+    async with handles(kafka_three.url, 15.0) as opened:
+        broker, tp = await opened.open(), TopicPartition(group, 0)
+        await broker.create_topic(TopicSpec(name=group, partitions=1))
+        assert await broker.end_offsets([tp]) == {tp: 0}
+        leader = broker._cluster.leader(tp)
+        hanging = next(found for found in kafka_three.brokers if found.node == leader)
+        await asyncio.to_thread(hanging.suspend)
+        try:
+            async with asyncio.timeout(2 * LONG):
+                while True:
+                    with suppress(BrokerUnavailable):
+                        assert await broker.end_offsets([tp]) == {tp: 0}
+                        break
         finally:
             await asyncio.to_thread(kafka_three.start)
 

@@ -70,15 +70,21 @@ class Cluster:
 
     async def send(self, node: int, request: Any, lane: Hashable = "") -> Any:
         """Send a request to a broker and return its answer; raises `Lost`."""
-        link = await self._link(node, lane)
+        try:
+            link = await self._link(node, lane)
+        except Lost:
+            self._doubt(node)
+            raise
         try:
             return await link.send(request)
         except TimeoutError:
             link.close()
+            self._doubt(node)
             raise Lost(f"broker {self._name(node)} did not answer in time") from None
         except (IncompatibleBrokerVersion, NotImplementedError) as error:
             raise TooOld(f"broker {self._name(node)} is too old: {error}", fix="use Kafka 2.5 or newer") from error
         except (KafkaError, OSError) as error:
+            self._doubt(node)
             raise Lost(f"the connection to broker {self._name(node)} was lost") from error
 
     async def ask(self, request: Any) -> Any:
@@ -169,6 +175,14 @@ class Cluster:
         for node, name in list(self._links):
             if name == lane:
                 self.drop(node, lane)
+
+    def _doubt(self, node: int) -> None:
+        """Forget what a broker leads that is out of reach: who asks next learns who does now.
+
+        One that hangs answers after longer than a caller has patience, who then never comes to ask for the leaders.
+        """
+        for topic in self._topics.values():
+            topic.leaders.update((partition, -1) for partition, leader in topic.leaders.items() if leader == node)
 
     def _learn(self, response: Any) -> None:
         self.nodes = {node: (host, port) for node, host, port, _ in response.brokers}
