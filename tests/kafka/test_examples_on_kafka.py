@@ -21,7 +21,7 @@ import pytest
 
 from dsl import App
 from dsl.plan.graph import Plan
-from dsl.plan.nodes import AggregateNode, ChangesNode, SinkNode, TableJoinNode, TopicNode, written_by
+from dsl.plan.nodes import AggregateNode, ChangesNode, SinkNode, SourceNode, TableJoinNode, TopicNode, written_by
 from flows.brokers.base import Broker, Outgoing, TopicPartition
 from flows.brokers.registry import open_broker
 from flows.cli.readers import offline_tables
@@ -31,6 +31,7 @@ from flows.compile.names import topic_specs
 from flows.decode.codecs import Codecs
 from flows.run.worker import Worker
 from flows.settings import Settings, load_settings
+from tests.codecs.registry_server import RegistryServer
 from tests.contracts.broker_fixtures import read_all
 from tests.kafka.cluster import Cluster
 
@@ -56,17 +57,18 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Iterable[Cluster]:
 @pytest.mark.kafka
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: path.parent.name if path.stem == "flow" else path.stem)
 async def test_tables_and_outputs_are_the_same(path: Path, alone: Cluster, tmp_path: Path) -> None:
-    embedded = await _run(path, tmp_path / "embedded", "embedded")
-    kafka = await _run(path, tmp_path / "kafka", alone.url)
+    async with RegistryServer().serving() as registry:
+        embedded = await _run(path, tmp_path / "embedded", "embedded", registry.url)
+        kafka = await _run(path, tmp_path / "kafka", alone.url, registry.url)
     assert kafka == embedded
     assert any(embedded.values()), "the events reach nothing"
 
 
-async def _run(path: Path, data: Path, broker: str) -> Found:
+async def _run(path: Path, data: Path, broker: str, registry: str) -> Found:
     """Fill a module's inputs, drain them, and return its tables and what its agents and streams wrote."""
     app = _load(path)
     options = {"data": str(data), "broker": broker, "web_port": "-1", "drain": True, "idle_after": "1h"}
-    settings = load_settings(app.id, options, environ={})
+    settings = load_settings(app.id, {**options, "schema_registry_url": registry}, environ={})
     opened = open_broker(settings.broker_url)
     await opened.start()
     try:
@@ -103,10 +105,14 @@ async def _found(broker: Broker, app: App, settings: Settings) -> Found:
 
 
 def _written(plan: Plan, *, tables: bool = False) -> set[str]:
-    """Return the topics to which agents and streams write; of a table's changes only the last of a key is promised."""
+    """Return the topics to which agents and streams write; of a table's changes only the last of a key is promised.
+
+    Those of sources are filled here: theirs yield nothing.
+    """
     told = AggregateNode | TableJoinNode | ChangesNode
     of_tables = {n.id for n in plan.of_type(SinkNode) if isinstance(plan.nodes[n.input], told)}
-    return {topic for node in plan.nodes.values() if tables or node.id not in of_tables for topic in written_by(node)}
+    nodes = [n for n in plan.nodes.values() if not isinstance(n, SourceNode) and (tables or n.id not in of_tables)]
+    return {topic for node in nodes for topic in written_by(node)}
 
 
 async def _fill(broker: Broker, plan: Plan) -> None:
