@@ -16,8 +16,9 @@ _BUSY = 0.6
 class Linger:
     """One pause for all tasks of a worker, fitted to how busy the event loop's thread was.
 
-    A batch costs the same few milliseconds for one record as for a hundred: its transaction, its requests, its steps.
-    A worker with time to spare takes each record as it comes; one that is short of it lets them gather.
+    A batch costs the same few milliseconds for one record as for a hundred: its requests, its steps. A worker with time
+    to spare takes each record as it comes; one that is short of it lets them gather. Where each batch is a transaction,
+    most of what it costs is the brokers', of whose time nothing is known here: `by_cost` waits twice what it took.
 
     >>> linger = Linger()
     >>> linger.fit(busy=1.0)
@@ -25,12 +26,15 @@ class Linger:
     True
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, by_cost: bool = False) -> None:
+        self._by_cost = by_cost
         self.seconds = _LEAST
         self._looked, self._worked = perf_counter(), thread_time()
 
     def after(self, took: float) -> float:
         """Return the seconds to pause after a small batch that took so long; what costs nothing need not wait."""
+        if self._by_cost:
+            return min(MOST, 2 * took)
         now = perf_counter()
         if now - self._looked >= _LOOK_EVERY:
             worked = thread_time()

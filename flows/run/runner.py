@@ -49,7 +49,7 @@ class TaskRunner:
         self.tasks: dict[str, Task] = {}
         self.inputs = task_inputs(env.plan)
         self._env, self._progress, self._speed = env, progress, speed
-        self._linger = Linger()
+        self._linger = Linger(by_cost=env.guarantee == "exactly_once")
         self._discard, self._compatible = discard, compatible
         self._parts = {t: (part, p) for part in env.plan.subtopologies for p, t in enumerate(part.task_ids())}
         self._source_nodes = {source_task_id(n.id): n for n in env.plan.of_type(SourceNode)}

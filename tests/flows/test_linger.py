@@ -32,3 +32,9 @@ def test_a_batch_that_cost_nothing_is_not_waited_for() -> None:
         linger.fit(1.0)
     assert linger.after(0.0) == 0.0
     assert linger.after(0.001) == 0.002
+
+
+def test_what_is_a_transaction_is_followed_by_twice_its_time() -> None:
+    linger = Linger(by_cost=True)
+    assert linger.after(0.001) == 0.002
+    assert linger.after(1.0) == MOST
