@@ -14,14 +14,14 @@ from flows.operate.aggregates.aggregation import S_TIME
 from flows.operate.base import NO_TIME, OFFSET, PARTITION, TIME, WINDOW, Batch
 from flows.operate.closing import Closing
 from flows.operate.open_windows import FIRST, GROUP, LAST, OpenWindows, numbered_keys
-from flows.operate.tables import Accumulators, Changed, KeyEncoder, LateRows, TaskTables
+from flows.operate.tables import Accumulators, Changed, KeyEncoder, LateRows, TaskTables, WithoutClosing
 from flows.state.base import OPEN
 
 _NUMBER, _PLACE = "$number", "$place"
 _WINDOW_BYTES = 16
 
 
-class CountStep:
+class CountStep(WithoutClosing):
     """One table of count windows in one task; see `TableStep`. No record is late, and no time closes a window."""
 
     def __init__(
@@ -92,18 +92,6 @@ class CountStep:
         self._accumulators.forget()
         if self._window.retention is not None and watermark != NO_TIME:
             self._expire(watermark - self._window.retention)
-
-    def would_close(self, watermark: int) -> bool:
-        """Tell that time closes nothing."""
-        return False
-
-    def is_waiting(self) -> bool:
-        """Tell that no window waits for a time."""
-        return False
-
-    def reached(self, watermark: int) -> int:
-        """Return the stream time of the table's changes: that of its input."""
-        return watermark
 
     def _merge(self) -> None:
         gathered = self._accumulators.gather(self._partials, self._by, distinct=True)

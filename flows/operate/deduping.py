@@ -16,13 +16,13 @@ import polars as pl
 from flows.operate.base import NO_TIME, ROW, TIME, WATERMARK, Batch, DeadLetters, FrameStep
 from flows.operate.closing import Closing
 from flows.operate.open_windows import FIRST, GROUP, LAST, OpenWindows
-from flows.operate.tables import KeyEncoder, TaskTables
+from flows.operate.tables import KeyEncoder, TaskTables, WithoutClosing
 
 KEPT = b"\x90"
 """The value of a row: an empty array of msgpack."""
 
 
-class DedupeStep:
+class DedupeStep(WithoutClosing):
     """Leave out repetitions in one task."""
 
     def __init__(
@@ -98,18 +98,6 @@ class DedupeStep:
         if watermark != NO_TIME:
             bound = watermark - 2 * self._within + 1
             self._seen.drop(self._past.expire(bound), bound)
-
-    def would_close(self, watermark: int) -> bool:
-        """Tell that time closes nothing."""
-        return False
-
-    def is_waiting(self) -> bool:
-        """Tell that nothing waits for its end."""
-        return False
-
-    def reached(self, watermark: int) -> int:
-        """Return the stream time behind the step: that of its input."""
-        return watermark
 
 
 def _nobody(keys: list[bytes], states: Sequence[bytes | None]) -> None:

@@ -19,7 +19,7 @@ from flows.brokers.base import Records, TopicPartition
 from flows.operate.base import NO_TIME, PARTITION, Batch, FrameStep, meta_columns
 from flows.operate.changes import Round, TableRows
 from flows.operate.table_join import join_states
-from flows.operate.tables import Changed, KeyEncoder, TaskTables
+from flows.operate.tables import Changed, KeyEncoder, TaskTables, WithoutClosing
 
 KEY, HASH, HOME, ROW_STATE = "$key", "$hash", "$home", "$state"
 """Columns of questions and answers: the left row's stored key and hash, its partition, and the right row's state."""
@@ -115,7 +115,7 @@ class Questions:
         return frame, Batch(records, None, times, marks, frame)
 
 
-class ForeignJoin:
+class ForeignJoin(WithoutClosing):
     """The joined rows of one task's left rows; see `TableStep`. With `is_inner` none lacks its other half."""
 
     def __init__(
@@ -177,18 +177,6 @@ class ForeignJoin:
         if told:
             self._state.stage(self.table, list(told), list(told.values()))
             self._tell(list(told), list(told.values()))
-
-    def would_close(self, watermark: int) -> bool:
-        """Tell that time closes nothing."""
-        return False
-
-    def is_waiting(self) -> bool:
-        """Tell that no window waits for its end."""
-        return False
-
-    def reached(self, watermark: int) -> int:
-        """Return the stream time of the table's changes: that of its left side."""
-        return watermark
 
 
 def questions_of(rows: Sequence[Any], keys: Sequence[bytes], states: Sequence[bytes]) -> list[dict[str, Any]]:

@@ -6,10 +6,10 @@ import polars as pl
 
 from flows.operate.base import NO_TIME, TIME, Batch
 from flows.operate.exact import ExactAggregation, Group
-from flows.operate.tables import Changed, KeyEncoder, TaskTables
+from flows.operate.tables import Changed, KeyEncoder, TaskTables, WithoutClosing
 
 
-class RegroupStep:
+class RegroupStep(WithoutClosing):
     """One table in one task; see `TableStep`. A group whose last row goes is removed.
 
     `sign` names the column that says whether a row comes or goes.
@@ -63,18 +63,6 @@ class RegroupStep:
         if changed:
             self._state.stage(self.table, list(changed), list(changed.values()))
             self._changed(list(changed), list(changed.values()))
-
-    def would_close(self, watermark: int) -> bool:
-        """Tell that time closes nothing."""
-        return False
-
-    def is_waiting(self) -> bool:
-        """Tell that no window waits for its end."""
-        return False
-
-    def reached(self, watermark: int) -> int:
-        """Return the stream time of the table's changes: that of its input."""
-        return watermark
 
 
 def without_null_keys_gone(sign: str, keys: tuple[str, ...]) -> pl.Expr:

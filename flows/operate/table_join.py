@@ -13,7 +13,7 @@ import msgspec
 import polars as pl
 
 from flows.operate.base import NO_TIME, TIME, Batch
-from flows.operate.tables import Changed, TaskTables
+from flows.operate.tables import Changed, TaskTables, WithoutClosing
 
 _BEGUN = b"begun"
 _encode = msgspec.msgpack.Encoder().encode
@@ -32,7 +32,7 @@ class Visible(Protocol):
         """Return the columns of rows that are not in their keys."""
 
 
-class TableJoin:
+class TableJoin(WithoutClosing):
     """A join of two tables in one task; see `TableStep`.
 
     `needs` tells for each side whether a row must have it. Rows that a side forgets are forgotten here. `begun` names
@@ -108,18 +108,6 @@ class TableJoin:
         if any(side is None and needed for side, needed in zip(sides, self._needs, strict=True)):
             return None
         return None if left is None and right is None else join_states(left, right)
-
-    def would_close(self, watermark: int) -> bool:
-        """Tell that time closes nothing."""
-        return False
-
-    def is_waiting(self) -> bool:
-        """Tell that no window waits for its end."""
-        return False
-
-    def reached(self, watermark: int) -> int:
-        """Return the stream time of the table's changes: that of its sides."""
-        return watermark
 
 
 def join_states(left: bytes | None, right: bytes | None) -> bytes:

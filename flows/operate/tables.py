@@ -93,3 +93,19 @@ class TableStep(Protocol):
 
         Of a table that waits for the end of windows it is where the first open one begins; else the input's.
         """
+
+
+class WithoutClosing:
+    """What a `TableStep` says of time whose rows never wait for it: it closes nothing, and passes as it came."""
+
+    def would_close(self, watermark: int) -> bool:
+        """Tell that time closes nothing."""
+        return False
+
+    def is_waiting(self) -> bool:
+        """Tell that nothing waits for its end."""
+        return False
+
+    def reached(self, watermark: int) -> int:
+        """Return the stream time behind the step: that of its input."""
+        return watermark

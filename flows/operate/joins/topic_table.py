@@ -17,7 +17,7 @@ import polars as pl
 from flows.brokers.base import Records
 from flows.operate.base import NO_TIME, OFFSET, PARTITION, ROW, TIME, WATERMARK, Batch, DeadLetters
 from flows.operate.group_keys import refuse_unkeyed
-from flows.operate.tables import Changed, KeyEncoder, TaskTables
+from flows.operate.tables import Changed, KeyEncoder, TaskTables, WithoutClosing
 
 _SIGN = 1 << 63
 _VERSION = struct.Struct(">QIQ")
@@ -28,7 +28,7 @@ Row = tuple[Any, ...]
 Decode = Callable[[bytes], Row]
 
 
-class TopicTable:
+class TopicTable(WithoutClosing):
     """One topic's table in one task.
 
     `read_key` makes the key of a message key, which is all that a removal has; `now` tells the topic's stream time.
@@ -75,18 +75,6 @@ class TopicTable:
 
     def flush(self, watermark: int) -> None:
         """Do nothing."""
-
-    def would_close(self, watermark: int) -> bool:
-        """Tell that time closes nothing."""
-        return False
-
-    def is_waiting(self) -> bool:
-        """Tell that no window waits for its end."""
-        return False
-
-    def reached(self, watermark: int) -> int:
-        """Return the stream time of the table's changes: that of its input."""
-        return watermark
 
     def remove(self, records: Records, times: Sequence[int], watermarks: Sequence[int]) -> None:
         """Take records without a value, in order."""
