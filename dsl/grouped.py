@@ -8,7 +8,7 @@ from dsl.aggregate import Aggregate
 from dsl.changes import SIGNED, add_rows, check_changes
 from dsl.errors import DeclarationError, declaration_place
 from dsl.plan.exprs import columns_of
-from dsl.plan.nodes import AggregateNode, RepartitionNode, fold_id
+from dsl.plan.nodes import AggregateNode, ClockNode, RepartitionNode, fold_id
 from dsl.plan.types import DataType, Field, Kind, Schema
 from dsl.window import AnyWindow, SessionWindow, SlidingWindow
 
@@ -94,6 +94,8 @@ class Aggregated:
         source = stream.step if self._rows_of is None else add_rows(self._rows_of, name)
         if stream.key not in grouped.keys:
             source = self._repartition(name, source, schema)
+        if self._window is not None and self._window.time == "processing":
+            source = self._by_the_clock(name, source)
         types = tuple(t for k in grouped.keys if (t := schema.get(k)) is not None)
         for fold_name, fold in self._folds.items():
             app._types[fold_id(name, fold_name)] = fold
@@ -113,6 +115,14 @@ class Aggregated:
         )
         placed_by = stream.key if stream.key in grouped.keys else grouped.keys[0] if len(grouped.keys) == 1 else None
         return Table(app, name, columns, grouped.keys, self._window, placed_by)
+
+    def _by_the_clock(self, table: str, source: str) -> str:
+        app = self._grouped.stream.app
+        schema = getattr(app._nodes[source], "schema", None)
+        assert schema is not None
+        step = app._new_step(f"{table}.clock")
+        app._add(ClockNode(id=step, input=source, schema=schema))
+        return step
 
     def _repartition(self, table: str, source: str, schema: Schema) -> str:
         grouped, app = self._grouped, self._grouped.stream.app

@@ -15,12 +15,14 @@ class Window(msgspec.Struct, frozen=True, kw_only=True):
     """What all kinds of windows have; all times in microseconds.
 
     A record is late for a window once end + `grace` ≤ watermark. `emit` says when readers see a row; `retention` is
-    how long after its end a window is kept; None keeps it for ever.
+    how long after its end a window is kept; None keeps it for ever. `time` is "event", or "processing": the wall
+    clock's when a task takes the record, for which none is late.
     """
 
     grace: int = 0
     emit: str = "change"
     retention: int | None = None
+    time: str = "event"
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -32,9 +34,15 @@ class Window(msgspec.Struct, frozen=True, kw_only=True):
         """How time is cut, without what happens then: `hopping(24h, 6h)`."""
         raise NotImplementedError
 
+    @property
+    def _by(self) -> str:
+        """What its shape says of the time it goes by."""
+        return "" if self.time == "event" else f", time={self.time}"
+
     def __str__(self) -> str:
         keep = "" if self.retention is None else f", retention={show(self.retention)}"
-        return f"{self.shape[:-1]}, grace={show(self.grace)}, emit={self.emit}{keep})"
+        grace = f", grace={show(self.grace)}" if self.time == "event" else ""
+        return f"{self.shape[:-1]}{grace}, emit={self.emit}{keep})"
 
 
 class FixedWindow(Window, frozen=True, kw_only=True, tag="fixed"):
@@ -60,7 +68,7 @@ class FixedWindow(Window, frozen=True, kw_only=True, tag="fixed"):
     def shape(self) -> str:
         offset = f", offset={show(self.offset)}" if self.offset else ""
         cut = f"tumbling({show(self.size)}" if self.is_tumbling else f"hopping({show(self.size)}, {show(self.step)}"
-        return f"{cut}{offset})"
+        return f"{cut}{offset}{self._by})"
 
 
 class CalendarWindow(Window, frozen=True, kw_only=True, tag="calendar"):
@@ -85,7 +93,8 @@ class CalendarWindow(Window, frozen=True, kw_only=True, tag="calendar"):
         letter = SHORT[self.unit]
         step = "" if self.is_tumbling else f", {self.step}{letter}"
         offset = f", offset={show(self.offset)}" if self.offset else ""
-        return f"{'tumbling' if self.is_tumbling else 'hopping'}({self.size}{letter}{step}, tz={self.tz}{offset})"
+        kind = "tumbling" if self.is_tumbling else "hopping"
+        return f"{kind}({self.size}{letter}{step}, tz={self.tz}{offset}{self._by})"
 
 
 class SessionWindow(Window, frozen=True, kw_only=True, tag="session"):
@@ -98,7 +107,7 @@ class SessionWindow(Window, frozen=True, kw_only=True, tag="session"):
 
     @property
     def shape(self) -> str:
-        return f"session({show(self.gap)})"
+        return f"session({show(self.gap)}{self._by})"
 
 
 class SlidingWindow(Window, frozen=True, kw_only=True, tag="sliding"):
@@ -146,11 +155,13 @@ def tumbling(
     grace: Duration = 0,
     emit: str = "change",
     retention: Duration | None = None,
+    time: str = "event",
 ) -> FixedWindow | CalendarWindow:
     """Cut time into windows of one size that do not overlap.
 
     `emit="change"` publishes a row at each commit that changed it, `"close"` once, when the window can no
     longer change. `retention` says how long after its end a window is kept for queries (default: for ever).
+    `time="processing"` goes by the wall clock when a task takes a record, not by its event time: no record is late.
 
     Windows are aligned to the epoch in UTC; `offset` moves that: `tumbling("1d", offset="6h")` begins at six. With
     `tz`, days (`"1d"`), weeks (`"1w"`, from Monday), months (`"1mo"`), quarters (`"1q"`) and years (`"1y"`) are those
@@ -162,7 +173,7 @@ def tumbling(
     >>> print(tumbling("1d", tz="Europe/Berlin"))
     tumbling(1d, tz=Europe/Berlin, grace=0s, emit=change)
     """
-    return _aligned("tumbling", size, size, tz, offset, _common(grace, emit, retention))
+    return _aligned("tumbling", size, size, tz, offset, _common(grace, emit, retention, time))
 
 
 def hopping(
@@ -174,17 +185,18 @@ def hopping(
     grace: Duration = 0,
     emit: str = "change",
     retention: Duration | None = None,
+    time: str = "event",
 ) -> FixedWindow | CalendarWindow:
     """Cut time into windows of one size, a new one beginning each `step`; a record is in several.
 
-    `tz` and `offset` are as for `tumbling`.
+    `tz`, `offset` and `time` are as for `tumbling`.
 
     >>> hopping("10s", "5s").starts(12_000_000)
     [5000000, 10000000]
     """
     if step is None:
         raise DeclarationError('a hopping window needs a step: hopping("24h", "6h").')
-    return _aligned("hopping", size, step, tz, offset, _common(grace, emit, retention))
+    return _aligned("hopping", size, step, tz, offset, _common(grace, emit, retention, time))
 
 
 def session(
@@ -193,11 +205,13 @@ def session(
     grace: Duration = 0,
     emit: str = "change",
     retention: Duration | None = None,
+    time: str = "event",
 ) -> SessionWindow:
     """Put records of a key together as long as there is at most `gap` between one and the next.
 
     A record between two sessions merges them. The window's bounds are the event times of the first and the last record.
     A session is closed, and takes no more records, once the watermark is beyond its last record + `gap` + `grace`.
+    `time` is as for `tumbling`.
 
     >>> print(session("30m", grace="1m"))
     session(30m, grace=1m, emit=change)
@@ -207,7 +221,7 @@ def session(
     gap_us = microseconds(gap, "session gap")
     if gap_us <= 0:
         raise DeclarationError(f"a session's gap must be positive, not {gap!r}.")
-    return SessionWindow(gap=gap_us, **_fields(_common(grace, emit, retention)))
+    return SessionWindow(gap=gap_us, **_fields(_common(grace, emit, retention, time)))
 
 
 def sliding(
@@ -290,19 +304,22 @@ def _offset(offset: Duration, step: Duration, below: int) -> int:
     return found
 
 
-def _common(grace: Duration, emit: str, retention: Duration | None) -> Window:
+def _common(grace: Duration, emit: str, retention: Duration | None, time: str = "event") -> Window:
     """Check what all kinds of windows have."""
     grace_us = microseconds(grace, "window grace")
     if grace_us < 0:
         raise DeclarationError(f"a window's grace must not be negative: {grace!r}.")
-    if emit not in ("change", "close"):
-        raise DeclarationError(
-            f'emit={emit!r}: expected "change" or "close".', suggestion=nearest(emit, ["change", "close"])
-        )
+    for name, value, known in (("emit", emit, ("change", "close")), ("time", time, ("event", "processing"))):
+        if value not in known:
+            raise DeclarationError(
+                f'{name}={value!r}: expected "{known[0]}" or "{known[1]}".', suggestion=nearest(value, known)
+            )
+    if time == "processing" and grace_us:
+        raise DeclarationError(f'grace={grace!r} with time="processing": by the clock no record is late; leave it out.')
     keep = None if retention is None else microseconds(retention, "window retention")
     if keep is not None and keep < grace_us:
         raise DeclarationError(f"retention {retention!r} is shorter than grace {grace!r}: late records would be lost.")
-    return Window(grace=grace_us, emit=emit, retention=keep)
+    return Window(grace=grace_us, emit=emit, retention=keep, time=time)
 
 
 def _fields(common: Window) -> dict[str, Any]:

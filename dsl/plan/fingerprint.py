@@ -217,7 +217,7 @@ def _shape(plan: Plan, node: TableNode | AggregateNode) -> Shape:
 
 
 def _cut(window: AnyWindow | None) -> dict[str, Any]:
-    if isinstance(window, FixedWindow) and not window.offset:
+    if isinstance(window, FixedWindow) and not window.offset and window.time == "event":
         return {"size": window.size, "step": window.step}
     return {} if window is None else {"cut": window.shape}
 

@@ -84,6 +84,14 @@ class DedupeNode(msgspec.Struct, frozen=True, kw_only=True, tag="dedupe"):
     schema: Schema
 
 
+class ClockNode(msgspec.Struct, frozen=True, kw_only=True, tag="clock"):
+    """Give records another time: the wall clock's when the task takes them."""
+
+    id: str
+    input: str
+    schema: Schema
+
+
 class ProjectNode(msgspec.Struct, frozen=True, kw_only=True, tag="project"):
     """Compute columns: all that come out (`select`), or some added to the rest (`with_columns`)."""
 
@@ -245,6 +253,7 @@ Node = (
     | MergeNode
     | SampleNode
     | DedupeNode
+    | ClockNode
     | ProjectNode
     | MapNode
     | RepartitionNode
@@ -268,7 +277,7 @@ Node = (
 DeclaredTable = AggregateNode | TableJoinNode | TopicTableNode
 """The nodes of tables that no agent writes."""
 
-PASSING = (FilterNode, SampleNode, DedupeNode)
+PASSING = (FilterNode, SampleNode, DedupeNode, ClockNode)
 """The nodes that pass on some of their input's rows as they are."""
 
 

@@ -14,6 +14,7 @@ from dsl.plan.nodes import (
     AggregateNode,
     AnswerNode,
     ChangesNode,
+    ClockNode,
     DedupeNode,
     FilterNode,
     JoinNode,
@@ -39,6 +40,7 @@ _COLUMNAR = (
     FilterNode,
     MergeNode,
     SampleNode,
+    ClockNode,
     ProjectNode,
     RepartitionNode,
     AggregateNode,
@@ -114,6 +116,10 @@ def _sample(node: SampleNode) -> str:
 
 def _dedupe(node: DedupeNode) -> str:
     return f"keep the first by {', '.join(node.keys)} within {show(node.within)}, kept as {node.table}"
+
+
+def _clock(node: ClockNode) -> str:
+    return "time is the wall clock's when a record is taken"
 
 
 def _project(node: ProjectNode) -> str:
@@ -240,6 +246,7 @@ _WORDS: dict[type, Callable[[Any], str]] = {
     MergeNode: _merge,
     SampleNode: _sample,
     DedupeNode: _dedupe,
+    ClockNode: _clock,
     ProjectNode: _project,
     MapNode: _map,
     RepartitionNode: _repartition,

@@ -8,6 +8,7 @@ from dsl.plan.nodes import (
     PASSING,
     AgentNode,
     AggregateNode,
+    ClockNode,
     DedupeNode,
     FilterNode,
     JoinNode,
@@ -35,7 +36,7 @@ def needed_columns(plan: Plan, step: str) -> set[str]:
 def _read_by(plan: Plan, node: Node) -> set[str]:
     if isinstance(node, FilterNode):
         return {*columns_of(node.predicate)} | needed_columns(plan, node.id)
-    if isinstance(node, MergeNode):
+    if isinstance(node, MergeNode | ClockNode):
         return needed_columns(plan, node.id)
     if isinstance(node, SampleNode | DedupeNode):
         return {*(node.by if isinstance(node, SampleNode) else node.keys)} | needed_columns(plan, node.id)

@@ -16,6 +16,7 @@ from flows.operate.changes import Round, TableChanges
 from flows.operate.expiring import Expiries
 from flows.operate.foreign_join import ForeignJoin, Questions
 from flows.operate.joins.origins import JoinedTime, Origin, WouldClose, held_back
+from flows.operate.processing_time import TaskClock
 from flows.operate.table_join import TableJoin
 from flows.operate.tables import TableStep
 from flows.route.repartition import RepartitionWriter
@@ -29,12 +30,14 @@ class Feed(msgspec.Struct, kw_only=True):
     """Steps that are given the same batches, and the tables and writers at their ends.
 
     `after` are what the changes of these tables feed. Time passes through: a table's changes have a stream time too.
+    `clocked` is fed with the same rows, with the clock's time.
     """
 
     steps: list[FrameStep] = []
     tables: list[TableStep] = []
     writers: list[RepartitionWriter] = []
     after: list[ChangeFeed] = []
+    clocked: list[ClockFeed] = []
     marked: tuple[int, bool] | None = (NO_TIME, False)
     now: tuple[int, bool] = (NO_TIME, False)
 
@@ -45,6 +48,8 @@ class Feed(msgspec.Struct, kw_only=True):
             table.flush(time)
         for feed in self.after:
             feed.take(time, idle, written)
+        for clocked in self.clocked:
+            clocked.flush(clocked.clock.read(), idle, written)
         if self.writers and self.marked != (time, idle):
             self.marked = (time, idle)
             for writer in self.writers:
@@ -52,7 +57,11 @@ class Feed(msgspec.Struct, kw_only=True):
 
     def all_tables(self) -> list[TableStep]:
         """Return the tables, also those behind others."""
-        return [*self.tables, *(table for feed in self.after for table in feed.all_tables())]
+        return [*self.tables, *(table for feed in self._behind() for table in feed.all_tables())]
+
+    def _behind(self) -> Iterator[Feed]:
+        yield from self.after
+        yield from self.clocked
 
     @property
     def waiting(self) -> int:
@@ -62,12 +71,12 @@ class Feed(msgspec.Struct, kw_only=True):
     @property
     def writes(self) -> bool:
         """Whether anything goes to repartition topics."""
-        return bool(self.writers) or any(feed.writes for feed in self.after)
+        return bool(self.writers) or any(feed.writes for feed in self._behind())
 
     def mark_again(self) -> None:
         """Let the next flush tell time to the writers though it has not changed."""
         self.marked = None
-        for feed in self.after:
+        for feed in self._behind():
             feed.mark_again()
 
     def would_close(self, time: int) -> bool:
@@ -87,6 +96,8 @@ class Feed(msgspec.Struct, kw_only=True):
         for feed in self.after:
             feed.changes.time = feed.table.reached(time)
             feed.resume(feed.changes.time)
+        for clocked in self.clocked:
+            clocked.resume(clocked.clock.time)
 
 
 class ChangeFeed(Feed, kw_only=True):
@@ -104,6 +115,12 @@ class ChangeFeed(Feed, kw_only=True):
         self.changes.time = max(self.changes.time, self.table.reached(time))
         # While a window waits for its end there is something to come, however silent the input is.
         self.flush(self.changes.time, idle and not self.table.is_waiting(), written)
+
+
+class ClockFeed(Feed, kw_only=True):
+    """What goes by the task's clock. Silence says nothing there: time goes on by itself."""
+
+    clock: TaskClock
 
 
 class JoinFeed(Feed, kw_only=True):

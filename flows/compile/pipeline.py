@@ -11,7 +11,7 @@ import msgspec
 
 from dsl.plan.nodes import TimerNode
 from flows.brokers.base import Outgoing, Records, TopicPartition
-from flows.compile.feeds import AnswerFeed, Branch, Derived, JoinFeed
+from flows.compile.feeds import AnswerFeed, Branch, ClockFeed, Derived, JoinFeed
 from flows.emit.outbox import Outbox
 from flows.metrics import TaskMetrics
 from flows.operate.agent import AgentRunner
@@ -20,6 +20,7 @@ from flows.operate.base import Batch
 from flows.operate.changes import Round, TableChanges
 from flows.operate.dict_table import DictTableState
 from flows.operate.expiring import Expiries
+from flows.operate.processing_time import TaskClock
 from flows.operate.schedule import Schedule
 
 Work = tuple[AgentRunner, Sequence[Any], Sequence[int], Batch]
@@ -38,8 +39,9 @@ class TimerRun(msgspec.Struct, kw_only=True):
 class Pipeline:
     """Run batches through a task's steps and gather what its next commit must hold."""
 
-    def __init__(self, metrics: TaskMetrics, outbox: Outbox) -> None:
-        self.metrics, self.outbox = metrics, outbox
+    def __init__(self, metrics: TaskMetrics, outbox: Outbox, clock: TaskClock) -> None:
+        self.metrics, self.outbox, self.clock = metrics, outbox, clock
+        self.clocked: list[ClockFeed] = []
         self.branches: dict[TopicPartition, Branch] = {}
         self.derived: dict[str, Derived] = {}
         """By step; each stands behind those that it reads."""
@@ -73,6 +75,7 @@ class Pipeline:
             derived.step.begin()
             derived.set_floors()
         marks = {tp: branch.source.watermark for tp, branch in self.branches.items()}
+        self.clock.time = marks[min(marks)].clock
         for feed in (*self._feeds(), *self.joins):
             feed.resume(feed.time)
         self.expiries.begin({tp: m.time for tp, m in marks.items()}, {tp: m.advanced for tp, m in marks.items()})
@@ -150,6 +153,11 @@ class Pipeline:
             await runner.run([value], [row], batch)
 
     @property
+    def clock_is_due(self) -> bool:
+        """Whether a window of processing time has ended by now."""
+        return any(feed.would_close(self.clock.read()) for feed in self.clocked)
+
+    @property
     def is_holding(self) -> bool:
         """Whether changes wait for a time that does not come, since all inputs are silent."""
         return self._is_silent and any(changes.is_holding for changes in self.limited)
@@ -222,6 +230,8 @@ class Pipeline:
             for rows in written.get(name, ()):
                 for sink in sinks:
                     sink(list(rows), list(rows.values()))
+        if self.clocked:
+            self.branches[min(self.branches)].source.watermark.clock = self.clock.time
 
     def _feeds(self) -> Iterator[Branch | Derived]:
         yield from self.branches.values()

@@ -15,6 +15,7 @@ from dsl.plan.nodes import (
     AgentNode,
     AggregateNode,
     AnswerNode,
+    ClockNode,
     DedupeNode,
     FilterNode,
     JoinNode,
@@ -43,12 +44,13 @@ from flows.compile.columns import has_original_rows, needed_columns, repartition
 from flows.compile.context import TaskContext, topic_encoders
 from flows.compile.dictionaries import build_dictionary, build_expiry
 from flows.compile.expressions import compile_expr, frame_schema
-from flows.compile.feeds import AnswerFeed, Branch, ChangeFeed, Derived, Feed, JoinFeed
+from flows.compile.feeds import AnswerFeed, Branch, ChangeFeed, ClockFeed, Derived, Feed, JoinFeed
 from flows.compile.foreign import foreign_join, questions
 from flows.compile.joins import arrange, input_of
-from flows.compile.names import INDEX, dead_letters, late_topic
+from flows.compile.names import dead_letters, late_topic
 from flows.compile.pipeline import Pipeline
 from flows.compile.repartitions import build_repartition, place_check
+from flows.compile.shaping import by_the_clock, dedupe
 from flows.compile.table_joins import HeldTables, hold_aggregates, lookup, tables_first, topic_table
 from flows.compile.tables import folds_of
 from flows.compile.targets import partitions_of, topics_of
@@ -65,9 +67,8 @@ from flows.operate.aggregate import AggregateStep
 from flows.operate.aggregates import Aggregation
 from flows.operate.aggregates.folds import FOLDED, FoldRows, numbered_step
 from flows.operate.base import ROW, Batch, FrameStep
-from flows.operate.deduping import DedupeStep
 from flows.operate.foreign_join import ForeignJoin, Questions
-from flows.operate.open_windows import OpenWindows
+from flows.operate.processing_time import TaskClock
 from flows.operate.regroup import without_null_keys_gone
 from flows.operate.sampling import sample_step
 from flows.operate.stateless import RowBuilder, filter_step, group_step, map_step, project_step
@@ -75,7 +76,6 @@ from flows.operate.tables import TableStep
 from flows.sink.stream import StreamSink
 from flows.source.repartitioned import RepartitionSource
 from flows.source.topic import TopicSource
-from flows.state.keys import KeyCodec
 
 
 def compile_task(context: TaskContext) -> Pipeline:
@@ -86,13 +86,13 @@ def compile_task(context: TaskContext) -> Pipeline:
 class TaskCompiler:
     """Walk a sub-topology from its inputs and build what each step becomes."""
 
-    branch: Branch | Derived | ChangeFeed | JoinFeed | AnswerFeed
+    branch: Branch | Derived | ChangeFeed | ClockFeed | JoinFeed | AnswerFeed
     """Where the records of the steps come from that are being built."""
 
     def __init__(self, context: TaskContext) -> None:
         self.context, self.plan = context, context.plan
         self.outbox = Outbox()
-        self.pipeline = Pipeline(context.metrics, self.outbox)
+        self.pipeline = Pipeline(context.metrics, self.outbox, TaskClock(context.clock.now))
         self.dead = DeadLetterBox(
             dead_letters(self.plan.app), self.outbox, context.now_ms, context.metrics.count_refused
         )
@@ -191,22 +191,11 @@ class TaskCompiler:
 
     @lower.register
     def _dedupe(self, node: DedupeNode) -> FrameStep:
-        types, state = key_types(node.schema, node.keys), self.context.state
-        encoder = KeyCodec(types, 1)
-        seen = OpenWindows(node.table + INDEX, KeyCodec(types), state, encoder.window_bytes)
-        step = DedupeStep(
-            node.id,
-            node.table,
-            node.keys,
-            node.within,
-            encoder=encoder,
-            seen=seen,
-            state=state,
-            dead=self.dead,
-            then=self.fan(node.id),
-        )
-        self.branch.tables.append(step)
-        return group_step(node.id, node.keys, True, self.dead, step.process)
+        return dedupe(self, node)
+
+    @lower.register
+    def _clock(self, node: ClockNode) -> FrameStep:
+        return by_the_clock(self, node)
 
     @lower.register
     def _project(self, node: ProjectNode) -> FrameStep:

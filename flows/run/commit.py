@@ -125,8 +125,7 @@ class Committer:
         new = {}
         for tp, branch in self._pipeline.branches.items():
             mark = branch.source.watermark
-            fresh = mark.time == NO_TIME and not mark.producers and not mark.idle and not mark.merged
-            committed = Committed(positions[tp], "" if fresh else mark.encode())
+            committed = Committed(positions[tp], "" if mark.is_fresh else mark.encode())
             if self._committed.get(tp, Committed(0)) != committed:
                 new[tp] = committed
         return new

@@ -251,7 +251,7 @@ class Task:
         assert pipeline is not None
         assert reader is not None
         now = self.env.clock.monotonic()
-        changed = await run_due_timers(pipeline)
+        changed = await run_due_timers(pipeline) or pipeline.clock_is_due
         if self.at_end:
             for silence in self._silence.values():
                 changed = silence.observe(now) or changed

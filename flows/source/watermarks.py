@@ -34,7 +34,8 @@ class Watermark(msgspec.Struct, array_like=True):
     each upstream partition of an internal topic. `advanced` is how far silence has moved time for the tables that wait
     for the end of their windows; lateness in other tables never uses it. `merged` holds, of
     each merged stream of a task whose first input this is, its time where that is beyond its inputs' own, and how far
-    silence has moved it.
+    silence has moved it. `clock` is, in the first input of a task with windows of processing time, how far these have
+    come: no later holder of the task goes back behind it, whatever its clock says.
     """
 
     time: int = NO_TIME
@@ -42,6 +43,12 @@ class Watermark(msgspec.Struct, array_like=True):
     producers: dict[int, Heard] = {}
     advanced: int = NO_TIME
     merged: dict[str, tuple[int, int]] = {}
+    clock: int = NO_TIME
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether there is nothing to keep."""
+        return not (self.producers or self.idle or self.merged) and self.time == self.clock == NO_TIME
 
     def encode(self) -> str:
         return base64.b85encode(msgspec.msgpack.encode(self)).decode()

@@ -1,7 +1,8 @@
 """`make bench`: W1 on the embedded broker, exactly-once; events a second and where the time went.
 
-ARGS=--kafka runs it on a real Kafka broker, --peers does so against Faust, Quix Streams, Bytewax and Kafka Streams,
---latency measures the time from a record to what came of it, --restore how fast changelogs come back.
+ARGS=--nexmark runs the queries of examples/03_nexmark. --kafka runs W1 on a real Kafka broker, --peers does so against
+Faust, Quix Streams, Bytewax and Kafka Streams, --latency measures the time from a record to what came of it, --restore how
+fast changelogs come back.
 """
 
 from __future__ import annotations
@@ -14,13 +15,12 @@ import platform
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from time import perf_counter, process_time
 from typing import Any
 
 import flows
 from flows.run.worker import Worker
-from flows.settings import load_settings
-from tests.benchmarks import apps, kafka, latency, restoring
+from tests.benchmarks import apps, kafka, latency, nexmark, restoring
+from tests.benchmarks.draining import drain
 from tests.benchmarks.workload import EVENTS, fill
 
 RUNS: dict[str, Callable[[], flows.App]] = {"declared": apps.declared, "agent": apps.agent}
@@ -31,25 +31,10 @@ async def measure(name: str, app: flows.App, count: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="flows-bench-") as folder:
         data = Path(folder)
         await fill(data / "broker", count)
-        worker = Worker(app, load_settings(app.id, {"data": str(data), "web_port": "-1", "drain": True}))
-        begun = ended = cpu_begun = cpu_ended = 0.0
-
-        async def watch() -> None:
-            nonlocal begun, ended, cpu_begun, cpu_ended
-            seen = 0
-            while True:
-                await asyncio.sleep(0.005)
-                now, records = perf_counter(), worker.metrics.records
-                if records and not begun:
-                    begun, cpu_begun = now, process_time()
-                if records > seen:
-                    seen, ended, cpu_ended = records, now, process_time()
-
-        watching = asyncio.create_task(watch())
-        await worker.run()
-        watching.cancel()
-        assert worker.metrics.records == count, f"{worker.metrics.records} of {count} events"
-        return _figures(name, count, ended - begun, cpu_ended - cpu_begun, worker)
+        drained = await drain(app, data)
+        records = drained.worker.metrics.records
+        assert records == count, f"{records} of {count} events"
+        return _figures(name, count, drained.seconds, drained.cpu, drained.worker)
 
 
 def _figures(name: str, count: int, seconds: float, cpu: float, worker: Worker) -> dict[str, Any]:
@@ -91,9 +76,11 @@ def main() -> None:
     )
     parser.add_argument("--events", type=int, default=EVENTS)
     parser.add_argument("--runs", type=int, default=2)
-    parser.add_argument("--only", metavar="NAME", action="append", help=f"{', '.join([*RUNS, *kafka.NAMES])}; repeated")
+    names = ", ".join([*RUNS, *kafka.NAMES, *nexmark.QUERIES])
+    parser.add_argument("--only", metavar="NAME", action="append", help=f"{names}; repeated")
     parser.add_argument("--json", type=Path, metavar="FILE")
     where = parser.add_mutually_exclusive_group()
+    where.add_argument("--nexmark", action="store_true", help="the queries of Nexmark, each by itself")
     where.add_argument("--kafka", action="store_true", help="W1 on a Kafka broker")
     where.add_argument("--peers", action="store_true", help="W1 on a Kafka broker, against its peers")
     where.add_argument("--latency", action="store_true", help="5,000 events/s through a Kafka broker")
@@ -102,6 +89,8 @@ def main() -> None:
     given = parser.parse_args()
     if given.latency:
         found = latency.run(given.runs, given.seconds)
+    elif given.nexmark:
+        found = nexmark.run(given.only or nexmark.QUERIES, given.events)
     elif given.restore:
         found = restoring.run(given.events, given.runs)
     elif given.kafka or given.peers:

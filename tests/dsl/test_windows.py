@@ -50,6 +50,8 @@ def test_a_hopping_window_with_step_and_size_alike_is_tumbling() -> None:
         (tumbling("90m"), "tumbling(1h30m, grace=0s, emit=change)"),
         (hopping(86400, "6h", grace=60, emit="close"), "hopping(1d, 6h, grace=1m, emit=close)"),
         (tumbling("1h", retention="7d"), "tumbling(1h, grace=0s, emit=change, retention=7d)"),
+        (tumbling("10s", time="processing"), "tumbling(10s, time=processing, emit=change)"),
+        (session("30m", time="processing", emit="close"), "session(30m, time=processing, emit=close)"),
         (session("30m", grace=5, retention="1d"), "session(30m, grace=5s, emit=change, retention=1d)"),
         (sliding("10m", emit="close"), "sliding(10m, grace=0s, emit=close)"),
         (count_window(5, emit="close", retention="1h"), "count_window(5, emit=close, retention=1h)"),

@@ -50,6 +50,14 @@ def window_that_is_a_text() -> None:
     departures().group_by("origin").window("1h")  # type: ignore[arg-type]  # here
 
 
+def window_of_an_unknown_time() -> None:
+    tumbling("10s", time="procesing")  # here
+
+
+def window_of_processing_time_with_grace() -> None:
+    tumbling("10s", time="processing", grace="1s")  # here
+
+
 def hopping_without_a_step() -> None:
     hopping("24h")  # here
 
