@@ -1,8 +1,8 @@
 """`make bench`: W1 on the embedded broker, exactly-once; events a second and where the time went.
 
 ARGS=--nexmark runs the queries of examples/03_nexmark. --kafka runs W1 on a real Kafka broker, --peers does so against
-Faust, Quix Streams, Bytewax and Kafka Streams, --latency measures the time from a record to what came of it, --restore how
-fast changelogs come back.
+Faust, Quix Streams, Bytewax and Kafka Streams, --latency measures the time from a record to what came of it, --restore
+how fast changelogs come back.
 """
 
 from __future__ import annotations
