@@ -16,7 +16,7 @@ from dsl.tables_used import check_coroutine
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
-_TAKEN = ("/api", "/metrics", "/health", "/static")
+_TAKEN = ("/api", "/metrics", "/health", "/static", "/topics")
 _COMMAND = re.compile(r"[a-z][a-z0-9-]*")
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import time
-from typing import Protocol
+from typing import Any, Protocol
+
+_LATEST = 253_402_300_800.0  # the end of the year 9999
 
 
 class Clock(Protocol):
@@ -46,3 +49,25 @@ class ManualClock:
         if seconds < 0:
             raise ValueError(f"a clock never goes back: {seconds}")
         self._elapsed += seconds
+
+
+def moment(written: Any) -> float:
+    """Read a time as seconds since the epoch: a number of them, ISO 8601, or a datetime (UTC where no zone is told).
+
+    Raises ValueError or TypeError.
+
+    >>> moment("1357016400"), moment("2013-01-01T05:00:00")
+    (1357016400.0, 1357016400.0)
+    """
+    if isinstance(written, str):
+        try:
+            seconds = float(written)
+        except ValueError:
+            return moment(dt.datetime.fromisoformat(written))
+    elif isinstance(written, dt.datetime):
+        seconds = (written if written.tzinfo else written.replace(tzinfo=dt.UTC)).timestamp()
+    else:
+        seconds = float(written)
+    if not abs(seconds) < _LATEST:
+        raise ValueError(f"{written!r} is no time between the years 1 and 9999")
+    return seconds

@@ -67,6 +67,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     `broker` is "embedded" (in the data folder) or a URL. `web_port` 0 takes any free port, -1 serves no page.
     `web_advertised_host` is how other workers reach it, where that is not `web_host`.
+    A worker takes events from outside, on its web port, unless `gateway` is false; `flows gateway` does so alone, at
+    `gateway_host` and `gateway_port`. `gateway_topics` names the topics that may be written to, with commas between
+    them (None: those that the app declares and does not write to itself). A request has at most `gateway_body_bytes`
+    and `gateway_rows` events, all that are on the way `gateway_buffer_bytes`; `gateway_keys` idempotency keys and
+    clients are remembered for `gateway_key_retention`.
     `drain` stops the worker once the inputs are processed to their end. `speed` replays sources at this multiple of
     the pace of their event times (None: as fast as the engine takes them). A worker commits after `commit_interval`
     (None: 50 ms, at least once
@@ -89,6 +94,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     web_token: Hidden = None
     web_token_file: Annotated[Path | None, msgspec.Meta(description="a file that holds the token")] = None
     web_advertised_host: Host = None
+    gateway: Flag = True
+    gateway_host: Annotated[str, _TEXT, msgspec.Meta(description="an address to listen on")] = "127.0.0.1"
+    gateway_port: Annotated[int, _whole(0, 65535)] = 6067
+    gateway_topics: Words = None
+    gateway_body_bytes: Annotated[int, _whole(1024)] = 8 * _MIB
+    gateway_rows: Count = 10_000
+    gateway_buffer_bytes: Size = 64 * _MIB
+    gateway_key_retention: Seconds = 600.0
+    gateway_keys: Count = 1_000_000
     drain: Flag = False
     guarantee: Annotated[Guarantee, _one_of(Guarantee)] = "exactly_once"
     speed: Annotated[Positive | None, msgspec.Meta(description="a number above 0")] = None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import datetime as dt
 import sys
 import time
 from collections.abc import Iterable, Iterator
@@ -105,13 +104,11 @@ def _lines(stream: BinaryIO) -> Iterator[tuple[int, bytes]]:
 
 
 def _moment(text: str) -> float:
+    from flows.clock import moment
+
     try:
-        return float(text)
+        return moment(text)
     except ValueError:
-        try:
-            moment = dt.datetime.fromisoformat(text)
-        except ValueError:
-            raise UsageError(
-                f"--timestamp {text!r} is no time", fix="write seconds since the epoch, or 2013-01-01T05:00:00"
-            ) from None
-    return (moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)).timestamp()
+        raise UsageError(
+            f"--timestamp {text!r} is no time", fix="write seconds since the epoch, or 2013-01-01T05:00:00"
+        ) from None

@@ -65,11 +65,11 @@ def worker(
         from flows.settings import load_settings
 
         app = find_app(target)
-        settings = load_settings(app.id, {**options, **dict(map(_pair, more))})
+        settings = load_settings(app.id, {**options, **dict(map(setting_of, more))})
         set_up_logs(settings.log_level, as_json=settings.log_json, process=number)
         if processes == 1:
             asyncio.run(_run(app, settings, stopper))
-        elif code := asyncio.run(_supervise(_arguments(ctx), settings, processes, stopper)):
+        elif code := asyncio.run(_supervise(called_with(ctx), settings, processes, stopper)):
             ctx.exit(code)
 
 
@@ -80,7 +80,7 @@ async def _run(app: App, settings: Settings, stopper: Stopper) -> None:
     # What is imported and declared lives as long as the process: each full collection would walk over it, 50 ms long.
     gc.collect()
     gc.freeze()
-    _ask_on_signal(stopper, running.stop)
+    ask_on_signal(stopper, running.stop)
     try:
         await running.run()
     finally:
@@ -99,11 +99,12 @@ async def _supervise(arguments: list[str], settings: Settings, count: int, stopp
         return [sys.executable, "-m", "flows", *arguments, *changed]
 
     supervisor = Supervisor(command, count)
-    _ask_on_signal(stopper, supervisor.stop)
+    ask_on_signal(stopper, supervisor.stop)
     return await supervisor.run()
 
 
-def _ask_on_signal(stopper: Stopper, stop: Callable[[], None]) -> None:
+def ask_on_signal(stopper: Stopper, stop: Callable[[], None]) -> None:
+    """Let the first signal call a function in the event loop."""
     loop = asyncio.get_running_loop()
 
     def ask() -> None:
@@ -113,10 +114,10 @@ def _ask_on_signal(stopper: Stopper, stop: Callable[[], None]) -> None:
     stopper.on_stop(ask)
 
 
-def _arguments(ctx: click.Context) -> list[str]:
+def called_with(ctx: click.Context) -> list[str]:
     """Return the arguments that this command was called with, to call it again."""
     arguments = ["--debug"] if is_debugging(ctx) else []
-    arguments.append("worker")
+    arguments.append(str(ctx.command.name))
     for option in ctx.command.params:
         value = None if option.name is None else ctx.params.get(option.name)
         if value is None or option.name in ("processes", "supervised"):
@@ -126,7 +127,8 @@ def _arguments(ctx: click.Context) -> list[str]:
     return arguments
 
 
-def _pair(text: str) -> tuple[str, str]:
+def setting_of(text: str) -> tuple[str, str]:
+    """Read the name and the value of --set; raises `UsageError`."""
     name, equals, value = text.partition("=")
     if not equals:
         raise UsageError(f"--set {text!r} has no value", fix="write --set NAME=VALUE, such as --set commit_interval=1s")

@@ -30,6 +30,7 @@ from flows.run.cluster import Cluster
 from flows.run.direct import DirectRuntime, as_runtime
 from flows.run.drained import is_drained
 from flows.run.environment import Environment, Probe, no_probe
+from flows.run.gateway import make_gateway
 from flows.run.handover import Handover
 from flows.run.live_tables import LiveTables
 from flows.run.own_work import OwnWork
@@ -158,6 +159,7 @@ class Worker:
                     advertised=known_as,
                     metrics=self.metrics,
                     own=own_routes(self._app._pages, partial(as_runtime, DirectRuntime.of(env))),
+                    gateway=make_gateway(self.plan, env.broker, env.codecs, self.clock, self.settings),
                 )
                 self.address = await web.start()
                 log.info("the live page is at %s", self.address)

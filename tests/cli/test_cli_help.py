@@ -34,7 +34,7 @@ def test_help(command: str) -> None:
     ("args", "words"),
     [
         (["wroker"], "No such command 'wroker'. Did you mean 'worker'?"),
-        (["zzzzzz"], "No such command 'zzzzzz'. The commands are worker, topology, topics, "),
+        (["zzzzzz"], "No such command 'zzzzzz'. The commands are worker, gateway, topology, "),
         (["worker", "--webport", "1"], "--web-port"),
         (["query"], "Missing argument 'SQL'."),
         (["query", "x", "--format", "xml"], "'xml' is not one of"),

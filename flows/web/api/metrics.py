@@ -20,6 +20,7 @@ from prometheus_client.registry import Collector
 
 from flows.metrics import WorkerMetrics
 from flows.web.base import CONTEXT, Status, StatusSource
+from flows.web.gateway import GATEWAY, GatewayCollector
 
 TASK_STATES = ("restoring", "running", "paused", "failed")
 
@@ -44,7 +45,10 @@ async def show(request: web.Request) -> web.Response:
     """Answer all metrics as they are at this moment."""
     context = request.app[CONTEXT]
     encode, content_type = choose_encoder(request.headers.get("Accept", ""))
-    body = encode(registry(context.status, context.metrics))
+    found = registry(context.status, context.metrics)
+    if GATEWAY in request.app:
+        found.register(GatewayCollector(request.app[GATEWAY]))
+    body = encode(found)
     return web.Response(body=body, headers={"Content-Type": content_type})
 
 
