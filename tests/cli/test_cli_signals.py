@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,16 @@ def start(airport: Path) -> Iterator[Start]:
         process.communicate()
 
 
+@contextmanager
+def hangup_at_start(meant: signal.Handlers) -> Iterator[None]:
+    """Have what is started inside find SIGHUP as said: in a suite under `nohup` it is ignored."""
+    before = signal.signal(signal.SIGHUP, meant)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
 def wait_for(process: subprocess.Popen[str], line: str) -> None:
     assert process.stdout is not None
     for found in process.stdout:
@@ -53,7 +64,8 @@ def wait_for_notice(process: subprocess.Popen[str]) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_one_signal_stops_gracefully(start: Start, number: signal.Signals) -> None:
-    process = start("obeys")
+    with hangup_at_start(signal.SIG_DFL):
+        process = start("obeys")
     wait_for(process, "running")
     process.send_signal(number)
     out, err = process.communicate(timeout=60)
@@ -71,11 +83,8 @@ def test_ctrl_c_in_the_middle_of_columns_stops_gracefully(start: Start) -> None:
 
 
 def test_a_hangup_that_is_ignored_stays_so(start: Start) -> None:
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    try:
+    with hangup_at_start(signal.SIG_IGN):
         process = start("obeys")
-    finally:
-        signal.signal(signal.SIGHUP, before)
     wait_for(process, "running")
     process.send_signal(signal.SIGHUP)
     process.send_signal(signal.SIGTERM)
