@@ -105,5 +105,5 @@ class IdleMarkers:
         return True
 
     def due(self) -> float | None:
-        """Return when to look again."""
-        return self._next
+        """Return when to look again; once nobody goes on, the next occasion will do."""
+        return None if self._confirmed else self._next

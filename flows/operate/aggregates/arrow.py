@@ -28,11 +28,12 @@ def flat_lists(column: pl.Series) -> tuple[Array, Ints]:
 
 def lists_of(name: str, values: Array, lengths: Ints) -> pl.Series:
     """Return a column of lists."""
-    offsets = np.zeros(len(lengths) + 1, np.int64)
-    np.cumsum(lengths, out=offsets[1:])
-    lists = pl.from_arrow(pa.LargeListArray.from_arrays(_arrow(offsets), _arrow(values)))
-    assert isinstance(lists, pl.Series)
-    return lists.alias(name)
+    return _in_lists(_arrow(values), lengths).alias(name)
+
+
+def lists_over(values: pl.Series, lengths: Ints) -> pl.Series:
+    """Return a column of lists of values of any type, nulls among them, under their name."""
+    return _in_lists(values.rechunk().to_arrow(), lengths).cast(pl.List(values.dtype)).alias(values.name)
 
 
 def flat_bytes(column: pl.Series) -> tuple[npt.NDArray[np.uint8], Ints]:
@@ -47,3 +48,11 @@ def flat_bytes(column: pl.Series) -> tuple[npt.NDArray[np.uint8], Ints]:
 def _arrow(values: Array) -> pa.Array:
     flat = np.ascontiguousarray(values)
     return pa.Array.from_buffers(pa.from_numpy_dtype(flat.dtype), len(flat), [None, pa.py_buffer(flat)])
+
+
+def _in_lists(values: pa.Array, lengths: Ints) -> pl.Series:
+    offsets = np.zeros(len(lengths) + 1, np.int64)
+    np.cumsum(lengths, out=offsets[1:])
+    lists = pl.from_arrow(pa.LargeListArray.from_arrays(_arrow(offsets), values))
+    assert isinstance(lists, pl.Series)
+    return lists

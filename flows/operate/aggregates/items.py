@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 import polars as pl
 
-from flows.operate.aggregates.arrow import Ints
+from flows.operate.aggregates.arrow import Ints, lists_over
 
 GROUP = "$g"
 
@@ -25,11 +25,8 @@ def flatten(frame: pl.DataFrame, names: Sequence[str], groups: Ints | None = Non
 
 def gathered(items: pl.DataFrame, names: Sequence[str], count: int) -> list[pl.Series]:
     """Put flat items, sorted by group, into lists: one for each of `count` groups, empty where there is no item."""
-    lists = items.lazy().group_by(GROUP, maintain_order=True).agg(names)
-    every = pl.LazyFrame({GROUP: np.arange(count)})
-    found = every.join(lists, on=GROUP, how="left", maintain_order="left").collect()
-    empty = [pl.Series(name, [[]], dtype=pl.List(items.schema[name])) for name in names]
-    return [found[name].fill_null(none) for name, none in zip(names, empty, strict=True)]
+    lengths = np.bincount(items[GROUP].to_numpy(), minlength=count)
+    return [lists_over(items[name], lengths) for name in names]
 
 
 def places(items: pl.DataFrame) -> tuple[Ints, Ints]:
