@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import signal
 
+import polars as pl
 import pytest
-from hypothesis import HealthCheck, settings
 
+from tests.drawn import THOROUGH
 from tests.kafka.fixtures import FIXTURES, _three, kafka, kafka_cluster, kafka_secure, kafka_three
 
 __all__ = ["_three", "kafka", "kafka_cluster", "kafka_secure", "kafka_three"]
@@ -14,11 +16,12 @@ __all__ = ["_three", "kafka", "kafka_cluster", "kafka_secure", "kafka_three"]
 # A suite that runs in the background of a shell has Ctrl-C ignored, and so have the processes that it starts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# A red test is red again, and no busy machine makes one red.
-settings.register_profile(
-    "deterministic", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow]
-)
-settings.load_profile("deterministic")
+if not THOROUGH:
+    # Most tests work on tiny frames: to hand one to a pool of threads costs more than the work on it. The pool is made
+    # at its first use; the processes that tests start have threads as a user's have.
+    os.environ["POLARS_MAX_THREADS"] = "1"
+    pl.thread_pool_size()
+    del os.environ["POLARS_MAX_THREADS"]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from flows.brokers.base import Outgoing, Records, TopicPartition, TopicSpec
@@ -16,14 +16,10 @@ from flows.brokers.embedded import EmbeddedBroker, compact
 from flows.clock import ManualClock
 from flows.errors import OffsetOutOfRange
 from tests.contracts.broker_fixtures import read_all
+from tests.drawn import drawn
 
 KEPT = 50.0
-QUICK = settings(
-    max_examples=100,
-    deadline=None,
-    database=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
+SHARED = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]  # one broker for all examples of a test
 rows = st.tuples(st.sampled_from("abc"), st.none() | st.integers(0, 9))
 batch = st.lists(rows, min_size=1, max_size=4)
 steps = st.lists(
@@ -74,7 +70,7 @@ def flat(found: list[Records]) -> list[tuple[int, bytes | None, bytes | None]]:
     return [row for r in found for row in zip(r.offsets, r.keys, r.values, strict=True)]
 
 
-@QUICK
+@drawn(100, suppress_health_check=SHARED)
 @given(steps=steps)
 def test_compaction_never_changes_what_a_table_of_the_log_says(bench: Bench, steps: list[tuple[str, Any]]):
     tp = bench.topic(cleanup="compact", tombstone_retention=KEPT)
@@ -118,7 +114,7 @@ async def play_compaction(bench: Bench, tp: TopicPartition, steps: list[tuple[st
     assert {(k, v) for _, k, v in flat(await read_all(broker, tp))} == set(table_of(log).items())
 
 
-@QUICK
+@drawn(100, suppress_health_check=SHARED)
 @given(
     sizes=st.lists(st.integers(1, 9), min_size=1, max_size=8),
     purges=st.lists(st.integers(0, 80), max_size=3),

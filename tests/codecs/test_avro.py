@@ -12,13 +12,14 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import flows
 from dsl.codecs import Avro
 from flows.decode.avro import AvroCodec
 from flows.decode.base import RegisteredSchema
+from tests.drawn import drawn
 
 
 class Pair(flows.Record):
@@ -160,7 +161,7 @@ _WHOLE = st.builds(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@drawn(150)
 @given(_WHOLE)
 def test_what_is_written_is_read(value: Whole) -> None:
     own = codec(value=Whole)

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import flows
@@ -17,6 +17,7 @@ from dsl.codecs import Protobuf
 from flows.decode.confluent import decode_path, encode_path
 from flows.decode.protobuf import ProtobufCodec
 from tests.codecs.messages import Line, OrderMessage, Ping
+from tests.drawn import drawn
 
 PAID = "PAID"
 
@@ -87,7 +88,7 @@ _ORDERS = st.builds(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@drawn(150)
 @given(_ORDERS)
 def test_a_record_is_written_and_read(order: Order) -> None:
     own = codec(OrderMessage, Order)

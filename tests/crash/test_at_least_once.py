@@ -6,7 +6,7 @@ from collections import Counter
 from itertools import cycle
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from flows.brokers.base import Appender, Outgoing, TopicPartition, Transaction
@@ -15,6 +15,7 @@ from flows.errors import BrokerUnavailable, OutcomeUnknown
 from flows.testing import Driver
 from tests.crash.airport import Airport, Flight, check, every, history, send
 from tests.crash.test_steps import STEPS, Crash, Deaths, survive
+from tests.drawn import drawn
 
 
 class Torn(MemoryBroker):
@@ -136,7 +137,7 @@ DEATHS = st.lists(st.tuples(st.sampled_from(STEPS), st.integers(1, 12)), max_siz
 FAULTS = st.lists(st.sampled_from(["none", "none", "unavailable", "unknown", "dies"]), max_size=12)
 
 
-@settings(max_examples=20, deadline=None, derandomize=True, report_multiple_bugs=False)
+@drawn(20)
 @given(DEATHS, FAULTS, st.lists(st.integers(1, 9), min_size=1, max_size=4))
 def test_death_again_and_again_on_a_broker_without_transactions(
     deaths: list[tuple[str, int]], faults: list[str], sizes: list[int]

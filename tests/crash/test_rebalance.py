@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import flows.run.handover
@@ -17,6 +17,7 @@ from flows.testing import Driver
 from tests.crash.airport import PARTITION, Airport, Flight, check, history
 from tests.crash.members import Group
 from tests.crash.test_steps import STEPS
+from tests.drawn import drawn
 
 REBALANCES = [f"rebalance {n}" for n in range(1, 11)]
 GIVER = [*REBALANCES, "commit 1", "commit 3", "commit 4", "commit 6"]
@@ -93,7 +94,7 @@ def test_death_of_the_one_that_takes(step: str) -> None:
 DEATHS = st.lists(st.tuples(st.sampled_from(["", "a", "b", "c"]), st.sampled_from([*REBALANCES, *STEPS])), max_size=8)
 
 
-@settings(max_examples=25, deadline=None, derandomize=True, report_multiple_bugs=False)
+@drawn(25)
 @given(DEATHS)
 def test_deaths_at_any_steps_in_any_order(deaths: list[tuple[str, str]]) -> None:
     survive(*deaths)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from itertools import cycle
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import flows.run.commit
@@ -18,6 +18,7 @@ from flows.brokers.memory import MemoryBroker
 from flows.errors import BrokerUnavailable, OutcomeUnknown
 from flows.testing import Driver
 from tests.crash.airport import Airport, check, history, send
+from tests.drawn import drawn
 
 STARTS = [f"start {n}" for n in range(1, 7)]
 RESTORES = [f"restore {n}" for n in range(1, 6)]
@@ -104,7 +105,7 @@ def test_death_in_the_restore_after_a_death_in_the_restore(step: str, again: str
 DEATHS = st.lists(st.tuples(st.sampled_from(STEPS), st.integers(1, 12)), min_size=1, max_size=6)
 
 
-@settings(max_examples=20, deadline=None, derandomize=True, report_multiple_bugs=False)
+@drawn(20)
 @given(DEATHS, st.lists(st.integers(1, 9), min_size=1, max_size=4))
 def test_death_again_and_again(deaths: list[tuple[str, int]], sizes: list[int]) -> None:
     airport, probe = Airport(), Deaths(*deaths)
@@ -142,7 +143,7 @@ class UnsteadyProducer:
         await self._producer.close()
 
 
-@settings(max_examples=20, deadline=None, derandomize=True, report_multiple_bugs=False)
+@drawn(20)
 @given(st.lists(st.sampled_from(["lost", "applied", "none"]), max_size=12), st.lists(st.integers(1, 9), min_size=1))
 def test_commits_whose_outcome_is_unknown(faults: list[str], sizes: list[int]) -> None:
     airport, probe, broker = Airport(), Deaths(), Unsteady(*faults)

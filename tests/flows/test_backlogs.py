@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import flows
 from flows import count, tumbling
+from tests.drawn import drawn
 from tests.flows.histories import CUTS
 
 
@@ -29,7 +30,7 @@ def sites_app(partitions: int, **window: Any) -> tuple[flows.App, flows.Topic, f
 STEPS = st.lists(st.tuples(st.integers(0, 2), st.integers(0, 40), st.sampled_from("xyz"), st.booleans()), max_size=25)
 
 
-@settings(max_examples=60, deadline=None, derandomize=True, report_multiple_bugs=False)
+@drawn(60)
 @given(STEPS, CUTS)
 def test_orderly_partitions_lose_nothing_however_they_are_drained(steps: list[Any], cuts: list[str]) -> None:
     app, hits, table = sites_app(3)

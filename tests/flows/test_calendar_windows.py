@@ -7,10 +7,11 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 
 import flows
 from flows import count, hopping, tumbling
+from tests.drawn import drawn
 from tests.flows.histories import CUTS, DECLARED, NAIVE, SECOND, Reading, check, histories, play
 from tests.oracle.tables import Aligned, Sent, TableOracle
 from tests.oracle.windows import CalendarWindows, Windows
@@ -58,7 +59,7 @@ def stretched(history: list[Sent]) -> list[Sent]:
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-@settings(max_examples=20, deadline=None, derandomize=True, report_multiple_bugs=False)
+@drawn(20)
 @given(histories(2), CUTS)
 def test_calendar_windows_over_random_histories(shape: str, history: list[Sent], cuts: list[str]) -> None:
     window, naive = SHAPES[shape]

@@ -6,18 +6,19 @@ from functools import partial
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 
 import flows
 from flows import col, count, hopping, last, max, mean, session, std, sum, tumbling, var
 from flows.testing import Driver
+from tests.drawn import drawn
 from tests.flows.histories import CUTS, SECOND, Reading, group, histories, microseconds, play, same
 from tests.oracle import aggregates as naive
 from tests.oracle import changes as tables
 from tests.oracle.tables import Group, Sent, TableOracle
 from tests.oracle.windows import Windows
 
-MODEST = settings(max_examples=25, deadline=None, derandomize=True, report_multiple_bugs=False)
+MODEST = drawn(25)
 Row = dict[str, Any]
 
 

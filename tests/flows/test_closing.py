@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 
 import flows
 from flows import count, hopping, sum, tumbling
 from flows.brokers.base import TopicPartition
 from flows.compile.names import changelog
 from flows.testing import Driver
+from tests.drawn import drawn
 from tests.flows.histories import CUTS, NAIVE, SECOND, Reading, histories, play
 from tests.oracle.tables import Sent, TableOracle
 from tests.oracle.windows import Windows
@@ -59,7 +60,7 @@ def test_a_window_is_shown_by_the_record_that_closes_it() -> None:
         assert shown(t, table) == [("a", 10.0, 1), ("b", 10.0, 1)]
 
 
-@settings(max_examples=60, deadline=None, derandomize=True, report_multiple_bugs=False)
+@drawn(60)
 @given(histories(2), CUTS)
 def test_each_closed_window_leaves_once_with_its_final_row(history: list[Sent], cuts: list[str]) -> None:
     windows = Windows(10 * SECOND, 5 * SECOND, 4 * SECOND, 4 * SECOND, closes=True)

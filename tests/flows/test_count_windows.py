@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 
 import flows
 from flows import count, count_window, last
+from tests.drawn import drawn
 from tests.flows.histories import CUTS, DECLARED, NAIVE, SECOND, Reading, group, histories, play, same
 from tests.oracle.counted import Counted, CountOracle
 from tests.oracle.tables import Sent
@@ -24,7 +25,7 @@ SHAPES: dict[str, tuple[Any, Counted]] = {
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-@settings(max_examples=20, deadline=None, derandomize=True, report_multiple_bugs=False)
+@drawn(20)
 @given(histories(2), CUTS)
 def test_count_windows_over_random_histories(shape: str, history: list[Sent], cuts: list[str]) -> None:
     window, naive = SHAPES[shape]

@@ -5,10 +5,11 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 import flows
+from tests.drawn import drawn
 
 
 class Step(flows.Record):
@@ -81,7 +82,7 @@ class Model(dict[str, Any]):
         return sorted(super().items())
 
 
-@settings(max_examples=150, deadline=None, derandomize=True, report_multiple_bugs=False)
+@drawn(150)
 @given(STEPS, CUTS)
 @example([Step([["set", "a", 1]], False), Step([["clear"], ["read", "a"]], True)], ["batch"])
 def test_any_history_reads_as_a_plain_dictionary_would(steps: list[Step], cuts: list[str]) -> None:
@@ -132,7 +133,7 @@ def test_any_history_reads_as_a_plain_dictionary_would(steps: list[Step], cuts: 
         assert {k: v for k, v in last.items() if v is not None} == {k: v for k, v in model.items() if v is not None}
 
 
-@settings(max_examples=30, deadline=None, derandomize=True, report_multiple_bugs=False)
+@drawn(30)
 @given(st.lists(st.tuples(st.sampled_from("ab"), st.integers(0, 3)), max_size=12), CUTS)
 def test_agents_that_share_a_table_see_the_same_whatever_the_batches(
     sent: list[tuple[str, int]], cuts: list[str]

@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import flows
@@ -19,6 +19,7 @@ from dsl.plan.types import DataType, Field, Kind, Schema
 from flows import col, lit, when
 from flows.compile import expressions
 from flows.compile.expressions import compile_expr, frame_schema, polars_dtype
+from tests.drawn import drawn
 from tests.oracle.expressions import FUNCTIONS as ORACLE_FUNCTIONS
 from tests.oracle.expressions import Row, evaluate
 
@@ -131,7 +132,7 @@ def expressions_of_any_kind(draw: Draw) -> ExprNode:
     return build(draw, draw(st.sampled_from(KINDS)), draw(st.integers(1, 3)))
 
 
-@settings(max_examples=400, deadline=None)
+@drawn(400)
 @given(expressions_of_any_kind(), ROWS)
 def test_compiled_expressions_agree_with_the_interpreter(expr: ExprNode, rows: list[Row]) -> None:
     result = frame(rows).with_columns(result=compile_expr(expr, SCHEMA))["result"]

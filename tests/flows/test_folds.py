@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 
 import flows
 from dsl.plan.types import schema_of
@@ -16,6 +16,7 @@ from flows.compile.tables import TableDecoder
 from flows.errors import FlowsError
 from flows.operate.aggregates import Aggregation
 from flows.state.keys import KeyCodec
+from tests.drawn import drawn
 from tests.flows.histories import CUTS, SECOND, Reading, check, histories, play
 from tests.oracle.tables import Sent, TableOracle, Windows
 
@@ -34,7 +35,7 @@ def naively(events: Any) -> list[Any]:
 
 
 @pytest.mark.parametrize("window", [None, hopping("10s", "4s", grace="5s")], ids=["no window", "hopping"])
-@settings(max_examples=18, deadline=None, derandomize=True, report_multiple_bugs=False)
+@drawn(18)
 @given(histories(2), CUTS)
 def test_records_are_folded_in_the_order_of_their_partition(window: Any, history: list[Sent], cuts: list[str]) -> None:
     naive = None if window is None else Windows(10 * SECOND, 4 * SECOND, 5 * SECOND)

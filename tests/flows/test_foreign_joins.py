@@ -5,15 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import flows
 from flows import col, count, last, sum
 from flows.testing import Driver
+from tests.drawn import drawn
 from tests.flows.histories import CUTS
 
-MODEST = settings(max_examples=30, deadline=None, derandomize=True, report_multiple_bugs=False)
+MODEST = drawn(30)
 Row = dict[str, Any]
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import flows
+from tests.drawn import drawn
 from tests.flows.join_histories import Left, Right, in_any_order, rows_of
 from tests.oracle.lookups import TableJoin, Told, in_order_of_time
 
@@ -38,7 +39,7 @@ def told(drawn: list[Any]) -> list[Told]:
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-@settings(max_examples=40, deadline=None, derandomize=True, report_multiple_bugs=False)
+@drawn(40)
 @given(st.lists(_DRAWN, max_size=25), CUTS)
 def test_a_stream_and_a_topics_table(shape: str, drawn: list[Any], cuts: list[str]) -> None:
     how, history = SHAPES[shape]

@@ -8,12 +8,13 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import flows
 from flows import col
 from flows.testing import Driver
+from tests.drawn import drawn
 
 
 class Place(flows.Record):
@@ -132,7 +133,7 @@ CUTS = st.lists(st.sampled_from(["commit", "batch", "crash", "crash in batch", "
 SENT = st.lists(st.tuples(st.sampled_from("abcd"), st.sampled_from("xyz"), st.integers(-1, 3)), max_size=20)
 
 
-@settings(max_examples=60, deadline=None, derandomize=True, report_multiple_bugs=False)
+@drawn(60)
 @given(SENT, CUTS, st.integers(1, 3))
 def test_any_history_counts_each_record_once(sent: list[Any], cuts: list[str], partitions: int) -> None:
     site = Site(partitions=partitions)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import flows
 from flows import session
 from flows.operate.sessions import follow
+from tests.drawn import drawn
 from tests.flows.histories import CUTS, DECLARED, NAIVE, SECOND, compare, histories
 from tests.oracle.sessions import SessionOracle, Sessions
 from tests.oracle.tables import Sent
@@ -34,7 +35,7 @@ def in_microseconds(s: Sessions) -> Sessions:
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-@settings(max_examples=25, deadline=None, derandomize=True, report_multiple_bugs=False)
+@drawn(25)
 @given(histories(2), CUTS)
 def test_sessions_of_a_topic_keyed_by_the_group(shape: str, history: list[Sent], cuts: list[str]) -> None:
     window, naive = SHAPES[shape]
@@ -43,7 +44,7 @@ def test_sessions_of_a_topic_keyed_by_the_group(shape: str, history: list[Sent],
 
 
 @pytest.mark.parametrize("shape", ["grace", "close, retention"])
-@settings(max_examples=20, deadline=None, derandomize=True, report_multiple_bugs=False)
+@drawn(20)
 @given(histories(1), CUTS)
 def test_sessions_behind_a_repartition_by_two_columns(shape: str, history: list[Sent], cuts: list[str]) -> None:
     window, naive = SHAPES[shape]

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import flows
 from flows import DeclarationError
 from flows.run.worker import Worker
 from flows.settings import Settings
+from tests.drawn import drawn
 
 
 def run(body: Callable[[Any, Any], Any], *inputs: Any, **types: Any) -> tuple[Any, Any, Any]:
@@ -146,7 +147,7 @@ def do(s: Any, op: Any) -> Any:
     return None
 
 
-@settings(max_examples=100, deadline=None, derandomize=True, report_multiple_bugs=False)
+@drawn(100)
 @given(STEPS, CUTS)
 def test_any_history_reads_as_sets_would(steps: list[Any], cuts: list[str]) -> None:
     model: dict[str, set[int]] = {"a": set(), "b": set()}

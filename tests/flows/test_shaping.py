@@ -6,12 +6,13 @@ from collections import Counter, defaultdict
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import flows
 from flows import col, count, tumbling
 from flows.testing import Driver
+from tests.drawn import drawn
 from tests.flows.histories import CUTS, SECOND, Reading, histories, play
 from tests.oracle.shaping import deduped, merged
 from tests.oracle.tables import Sent
@@ -58,7 +59,7 @@ def test_untyped_streams_are_merged_for_agents() -> None:
 SEGMENTS = st.lists(st.tuples(histories(most=8), histories(most=8)), max_size=4)
 
 
-@settings(max_examples=60, deadline=None, derandomize=True, report_multiple_bugs=False)
+@drawn(60)
 @given(SEGMENTS, st.lists(st.sampled_from(["", "crash", "rebalance", "crash in batch"]), min_size=1, max_size=4))
 def test_merged_records_come_in_the_order_of_time(
     segments: list[tuple[list[Sent], list[Sent]]], cuts: list[str]
@@ -115,7 +116,7 @@ def rows_of(t: Driver, table: flows.Table) -> dict[tuple[str, int], int]:
     return {(row["key"], round(row["window_start"] * SECOND)): row["n"] for row in t.table(table).rows()}
 
 
-@settings(max_examples=40, deadline=None, derandomize=True, report_multiple_bugs=False)
+@drawn(40)
 @given(histories(2), CUTS)
 def test_what_comes_by_two_ways_stands_side_by_side(history: list[Sent], cuts: list[str]) -> None:
     app = flows.App("o")
@@ -186,7 +187,7 @@ def test_one_silent_input_does_not_hold_back_for_ever(silent: str) -> None:
         assert [r.timestamp for r in t.late(table)] == [101.0, 102.0, 103.0]
 
 
-@settings(max_examples=80, deadline=None, derandomize=True, report_multiple_bugs=False)
+@drawn(80)
 @given(histories(2, most=40), CUTS, st.sampled_from([1, 5, 30, 400]))
 def test_repetitions_are_left_out(history: list[Sent], cuts: list[str], within: int) -> None:
     app = flows.App("o")
@@ -237,7 +238,7 @@ def test_a_dedupe_of_other_keys_is_another_state() -> None:
     assert differences(described("key"), described("key", "other")) == ["keys was key: str, is key: str, other: str"]
 
 
-@settings(max_examples=30, deadline=None, derandomize=True, report_multiple_bugs=False)
+@drawn(30)
 @given(histories(2, most=40), CUTS)
 def test_a_sample_is_the_same_however_it_is_cut(history: list[Sent], cuts: list[str]) -> None:
     assert sampled(history, cuts) == sampled(history, [])

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 
 import flows
 from flows import count, sliding, sum
 from flows.brokers.base import TopicPartition
 from flows.compile.names import changelog
 from flows.testing import Driver
+from tests.drawn import drawn
 from tests.flows.histories import CUTS, DECLARED, NAIVE, SECOND, compare, histories
 from tests.oracle.sliding import Sliding, SlidingOracle
 from tests.oracle.tables import Sent
@@ -34,7 +35,7 @@ def in_microseconds(s: Sliding) -> Sliding:
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-@settings(max_examples=20, deadline=None, derandomize=True, report_multiple_bugs=False)
+@drawn(20)
 @given(histories(2), CUTS)
 def test_sliding_windows_of_a_topic_keyed_by_the_group(shape: str, history: list[Sent], cuts: list[str]) -> None:
     window, naive = SHAPES[shape]
@@ -42,7 +43,7 @@ def test_sliding_windows_of_a_topic_keyed_by_the_group(shape: str, history: list
     compare(lambda topic: topic.window(window).agg(**DECLARED).table("t"), oracle, history, cuts, 2)
 
 
-@settings(max_examples=20, deadline=None, derandomize=True, report_multiple_bugs=False)
+@drawn(20)
 @given(histories(1), CUTS)
 def test_sliding_windows_behind_a_repartition_by_two_columns(history: list[Sent], cuts: list[str]) -> None:
     window, naive = SHAPES["close, retention"]

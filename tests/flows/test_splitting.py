@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import flows
 from flows import col, collect, count
+from tests.drawn import drawn
 from tests.flows.histories import CUTS, Reading, histories, play
 from tests.oracle.tables import Sent
 
@@ -37,7 +38,7 @@ def letters(reading: Any) -> list[Word]:
     return [Word(letter, reading.n or 0) for letter in (reading.text or "")]
 
 
-@settings(max_examples=25, deadline=None, derandomize=True, report_multiple_bugs=False)
+@drawn(25)
 @given(histories(2), CUTS)
 def test_many_records_of_one_are_counted_once_each(history: list[Sent], cuts: list[str]) -> None:
     app = flows.App("o")
@@ -50,7 +51,7 @@ def test_many_records_of_one_are_counted_once_each(history: list[Sent], cuts: li
     assert found == Counter(letter for s in keyed for letter in s.fields["text"] or "")
 
 
-@settings(max_examples=25, deadline=None, derandomize=True, report_multiple_bugs=False)
+@drawn(25)
 @given(histories(2), CUTS, st.integers(-3, 3))
 def test_each_record_is_in_one_branch(history: list[Sent], cuts: list[str], bound: int) -> None:
     app = flows.App("o")

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 
 import flows
 from flows import col
+from tests.drawn import drawn
 from tests.flows.join_histories import CUTS, HISTORIES, History, Left, Right, in_any_order, records_of, rows_of
 from tests.oracle.joins import AsofJoin, Came, WindowJoin
 
@@ -29,7 +30,7 @@ def joined(left: flows.Stream, right: flows.Stream, shape: tuple[str, float, flo
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-@settings(max_examples=40, deadline=None, derandomize=True, report_multiple_bugs=False)
+@drawn(40)
 @given(HISTORIES, CUTS)
 def test_a_join_of_two_topics(shape: str, drawn: list[Any], cuts: list[str]) -> None:
     app = flows.App("o")
@@ -56,7 +57,7 @@ ASOF: dict[str, tuple[str, str, float, float, bool]] = {
 
 
 @pytest.mark.parametrize("shape", ASOF)
-@settings(max_examples=30, deadline=None, derandomize=True, report_multiple_bugs=False)
+@drawn(30)
 @given(HISTORIES, CUTS)
 def test_an_asof_join_of_two_topics(shape: str, drawn: list[Any], cuts: list[str]) -> None:
     app = flows.App("o")
@@ -77,7 +78,7 @@ def test_an_asof_join_of_two_topics(shape: str, drawn: list[Any], cuts: list[str
 
 
 @pytest.mark.parametrize("how", ["inner", "left", "outer"])
-@settings(max_examples=10, deadline=None, derandomize=True, report_multiple_bugs=False)
+@drawn(10)
 @given(HISTORIES, CUTS)
 def test_a_join_behind_internal_topics(how: str, drawn: list[Any], cuts: list[str]) -> None:
     """With a grace that makes nothing late, what comes is what all records together say."""
@@ -116,7 +117,7 @@ class Both(flows.Record):
 
 
 @pytest.mark.parametrize("shape", ["inner, grace", "left", "outer", "outer, grace, uneven"])
-@settings(max_examples=30, deadline=None, derandomize=True, report_multiple_bugs=False)
+@drawn(30)
 @given(HISTORIES, CUTS)
 def test_a_join_of_a_topic_with_itself(shape: str, drawn: list[Any], cuts: list[str]) -> None:
     """The sides have one stream time, and no cut decides which record comes first."""

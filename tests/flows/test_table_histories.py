@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import flows
 from flows import col, hopping, tumbling
+from tests.drawn import drawn
 from tests.flows.histories import CUTS, DECLARED, NAIVE, SECOND, compare, histories
 from tests.oracle.tables import Sent, TableOracle
 from tests.oracle.windows import Windows
@@ -34,7 +35,7 @@ def in_microseconds(w: Windows) -> Windows:
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-@settings(max_examples=18, deadline=None, derandomize=True, report_multiple_bugs=False)
+@drawn(18)
 @given(histories(2), CUTS)
 def test_windows_of_a_topic_keyed_by_the_group(shape: str, history: list[Sent], cuts: list[str]) -> None:
     window, naive = SHAPES[shape]
@@ -43,7 +44,7 @@ def test_windows_of_a_topic_keyed_by_the_group(shape: str, history: list[Sent], 
 
 
 @pytest.mark.parametrize("shape", ["tumbling, grace", "hopping, uneven", "retention", "close, retention"])
-@settings(max_examples=18, deadline=None, derandomize=True, report_multiple_bugs=False)
+@drawn(18)
 @given(histories(1), CUTS)
 def test_windows_behind_a_repartition_of_one_partition(shape: str, history: list[Sent], cuts: list[str]) -> None:
     window, naive = SHAPES[shape]
@@ -55,7 +56,7 @@ def test_windows_behind_a_repartition_of_one_partition(shape: str, history: list
     compare(table_of, oracle, history, cuts, 1)
 
 
-@settings(max_examples=30, deadline=None, derandomize=True, report_multiple_bugs=False)
+@drawn(30)
 @given(histories(3), CUTS)
 def test_windows_behind_a_repartition_of_several_partitions_with_grace(history: list[Sent], cuts: list[str]) -> None:
     oracle = TableOracle(["other", "text"], in_microseconds(Windows(10, 5, 10_000)), NAIVE)
@@ -68,14 +69,14 @@ def test_windows_behind_a_repartition_of_several_partitions_with_grace(history: 
 
 
 @pytest.mark.parametrize("keys", [["key"], ["other"], ["key", "n"]])
-@settings(max_examples=18, deadline=None, derandomize=True, report_multiple_bugs=False)
+@drawn(18)
 @given(histories(3), CUTS)
 def test_tables_without_windows(keys: list[str], history: list[Sent], cuts: list[str]) -> None:
     oracle = TableOracle(keys, None, NAIVE)
     compare(lambda topic: topic.group_by(*keys).agg(**DECLARED).table("t"), oracle, history, cuts, 3)
 
 
-@settings(max_examples=30, deadline=None, derandomize=True, report_multiple_bugs=False)
+@drawn(30)
 @given(histories(2), CUTS, st.integers(-3, 3))
 def test_filters_leave_out_records_but_not_their_time(history: list[Sent], cuts: list[str], least: int) -> None:
     def keep(fields: dict[str, Any]) -> bool:

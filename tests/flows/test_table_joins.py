@@ -8,18 +8,19 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 
 import flows
 from flows import count, last, max, session, sum, tumbling
 from flows.brokers.memory import MemoryBroker
 from flows.testing import Driver
+from tests.drawn import drawn
 from tests.flows.histories import CUTS, Reading, group, histories, play
 from tests.oracle import aggregates as naive
 from tests.oracle.changes import joined
 from tests.oracle.tables import Sent, TableOracle
 
-MODEST = settings(max_examples=20, deadline=None, derandomize=True, report_multiple_bugs=False)
+MODEST = drawn(20)
 Row = dict[str, Any]
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.drawn import drawn
 from tests.flows.shop import Order, shop
 
 PATIENCE = 5.0
@@ -53,7 +54,7 @@ class Model:
         self.pending = []
 
 
-@settings(max_examples=100, deadline=None, derandomize=True, report_multiple_bugs=False)
+@drawn(100)
 @given(OPS, st.integers(1, 4), st.booleans())
 def test_lists_are_delivered_once_or_refused_whole(ops: list[tuple[str, Any]], size: int, patient: bool) -> None:
     app, orders, out = shop()

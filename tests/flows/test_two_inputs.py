@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import flows
 from flows.brokers.base import Reader, Records, TopicPartition
 from flows.brokers.memory import MemoryBroker
 from flows.testing import Driver
+from tests.drawn import drawn
 
 
 class Tick(flows.Record):
@@ -61,7 +62,7 @@ def in_order(left: list[int | None], right: list[int | None]) -> list[list[Any]]
     return found
 
 
-@settings(max_examples=120, deadline=None, derandomize=True, report_multiple_bugs=False)
+@drawn(120)
 @given(TIMES, TIMES, st.sampled_from([1, 2, 3, 100]), st.sampled_from([1, 2, 100]), st.booleans())
 def test_records_are_processed_in_the_order_of_their_times(
     left: list[int | None], right: list[int | None], fetch: int, chunk: int, crash: bool

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import flows
+from tests.drawn import drawn
 from tests.oracle.windowed import WindowedDict
 from tests.oracle.windows import Windows
 
@@ -22,7 +23,7 @@ class Hit(flows.Record):
     at: float
 
 
-@settings(max_examples=120, deadline=None, derandomize=True, report_multiple_bugs=False)
+@drawn(120)
 @given(SENT, CUTS, WINDOWS, st.integers(0, 12), st.booleans())
 def test_any_history_gives_the_rows_the_closings_and_the_late_records_of_the_oracle(
     sent: list[tuple[str, int]], cuts: list[str], window: tuple[int, int], expires: int, through_take: bool

@@ -7,7 +7,6 @@ from itertools import pairwise
 from typing import Any
 
 import polars as pl
-from hypothesis import HealthCheck, settings
 
 from dsl.aggregate import Aggregate
 from dsl.plan.exprs import Column
@@ -29,13 +28,6 @@ DTYPES: dict[str, Any] = {
     "duration": pl.Duration("us"),
     "other": pl.Object,
 }
-
-
-def unhurried(examples: int) -> settings:
-    """Return settings for random tests that may share their machine with others."""
-    return settings(
-        max_examples=examples, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
-    )
 
 
 States = dict[str, bytes]

@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dsl.aggregate import approx_distinct, count, first, last, max, mean, min, quantile, sum
+from tests.drawn import drawn
 from tests.operate.aggregate_histories import CUTS, ORDERED, VALUES, close, event, histories, same
-from tests.operate.aggregate_runs import aggregation, columns, frame, groups, result, run, unhurried
+from tests.operate.aggregate_runs import aggregation, columns, frame, groups, result, run
 from tests.oracle import aggregates as oracle
 from tests.oracle.aggregates import FUNCTIONS, Event
 
@@ -28,7 +29,7 @@ EXACT = {
 }
 
 
-@unhurried(40)
+@drawn(40)
 @given(histories(), CUTS, CUTS)
 def test_agrees_with_the_oracle_and_not_with_the_cuts(events: list[Event], batches: list[int], commits: list[int]):
     made = aggregation(**EXACT)
@@ -59,7 +60,7 @@ def columns_of(call: Any) -> str | None:
     return None if call.argument is None else call.argument.name
 
 
-@unhurried(60)
+@drawn(60)
 @given(histories(), CUTS, CUTS)
 def test_float_sums_keep_what_rounding_takes(events: list[Event], batches: list[int], commits: list[int]):
     made = aggregation(total=sum("float"), mean=mean("float"), mean_int=mean("int"))
@@ -74,7 +75,7 @@ def test_float_sums_keep_what_rounding_takes(events: list[Event], batches: list[
         assert close(found[key]["mean_int"], oracle.mean(group, "int"), 0.0)
 
 
-@unhurried(60)
+@drawn(60)
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.floats(1, 2), st.integers(-60, 60)), max_size=20), CUTS, CUTS)
 def test_float_sums_are_as_exact_beside_groups_of_any_size(
     drawn: list[tuple[str, float, int]], batches: list[int], commits: list[int]
@@ -177,7 +178,7 @@ def test_grouping_by_several_columns_and_nulls():
     assert made.results(made.merge([None] * 3, gathered))["median"].to_list() == [0.5, 2.0, 3.0]
 
 
-@unhurried(20)
+@drawn(20)
 @given(histories(), st.integers(0, 20))
 def test_two_states_combine_to_one(events: list[Event], cut: int):
     made = aggregation(**EXACT, kinds=approx_distinct("int"))

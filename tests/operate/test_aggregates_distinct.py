@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from dsl.aggregate import approx_distinct
 from dsl.plan.types import Kind
 from flows.operate.aggregates.hashing import hash_values
-from tests.operate.aggregate_runs import DTYPES, aggregation, run, unhurried
+from tests.drawn import drawn
+from tests.operate.aggregate_runs import DTYPES, aggregation, run
 from tests.oracle.aggregates import Event
 
 UTC = dt.UTC
@@ -86,7 +87,7 @@ def test_an_integer_is_the_same_in_64_and_128_bits():
     assert len(set(wide)) == 6
 
 
-@unhurried(25)
+@drawn(25)
 @given(
     st.lists(st.integers(0, 300), max_size=400),
     st.lists(st.integers(0, 400), max_size=8),
@@ -113,7 +114,7 @@ def test_large_groups_do_not_depend_on_the_cuts():
     assert run(made, rows[::-1]) == expected
 
 
-@unhurried(25)
+@drawn(25)
 @given(st.lists(st.integers(0, 300), max_size=150), st.lists(st.integers(0, 300), max_size=150))
 def test_states_combine(head: list[int], tail: list[int]):
     made = aggregation(kinds=approx_distinct("int", precision=6))

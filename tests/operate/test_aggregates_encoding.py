@@ -33,7 +33,8 @@ from flows.operate.aggregates import ENCODING, Aggregation
 from flows.operate.aggregates.codec import Codec
 from flows.operate.aggregates.ragged import Ragged, unzigzag, zigzag
 from flows.operate.aggregates.varints import read_varints, write_varints
-from tests.operate.aggregate_runs import aggregation, frame, result, run, unhurried
+from tests.drawn import drawn
+from tests.operate.aggregate_runs import aggregation, frame, result, run
 from tests.oracle.aggregates import Event
 
 VALUES: dict[str, Any] = {
@@ -171,7 +172,7 @@ def test_an_unknown_aggregate_is_named():
 NUMBERS = st.lists(st.lists(st.integers(0, 2**64 - 1) | st.integers(0, 300), max_size=5), max_size=6)
 
 
-@unhurried(60)
+@drawn(60)
 @given(NUMBERS)
 def test_varints_read_back(rows: list[list[int]]):
     flat = np.array([v for row in rows for v in row], np.uint64)
@@ -187,7 +188,7 @@ def leb128(number: int) -> bytes:
     return bytes([low | 0x80]) + leb128(rest) if rest else bytes([low])
 
 
-@unhurried(60)
+@drawn(60)
 @given(st.lists(st.lists(st.integers(-(2**40), 2**40), max_size=4), max_size=6))
 def test_steps_and_zigzag_undo(rows: list[list[int]]):
     ragged = Ragged(np.array([v for row in rows for v in row], np.int64), np.array([len(r) for r in rows], np.int64))
@@ -201,7 +202,7 @@ def test_steps_and_zigzag_undo(rows: list[list[int]]):
 INTS = st.integers(-(2**63), 2**63 - 1) | st.sampled_from([-(2**63), 2**63 - 1])
 
 
-@unhurried(60)
+@drawn(60)
 @given(st.lists(st.tuples(INTS, st.none() | INTS | st.integers(-(2**95), 2**95), st.none() | st.floats())))
 def test_the_codec_reads_what_it_wrote(rows: list[tuple[int, int | None, float | None]]):
     codec = Codec([("t", pl.Int64), ("i", pl.Int64), ("f", pl.Float64)])

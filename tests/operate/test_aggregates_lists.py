@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dsl.aggregate import Aggregate, arg_max, arg_min, collect, histogram, quantile, top_k
+from tests.drawn import drawn
 from tests.operate.aggregate_histories import CUTS, ORDERED, event, histories, same
-from tests.operate.aggregate_runs import aggregation, groups, result, run, unhurried
+from tests.operate.aggregate_runs import aggregation, groups, result, run
 from tests.oracle.aggregates import FUNCTIONS, Event, numbers
 
 DECLARED: dict[str, tuple[Aggregate, str, dict[str, Any]]] = {
@@ -27,7 +28,7 @@ DECLARED: dict[str, tuple[Aggregate, str, dict[str, Any]]] = {
 }
 
 
-@unhurried(40)
+@drawn(40)
 @given(histories(), CUTS, CUTS)
 def test_agrees_with_the_oracle_and_not_with_the_cuts(events: list[Event], batches: list[int], commits: list[int]):
     made = aggregation(**{name: aggregate for name, (aggregate, _, _) in DECLARED.items()})
@@ -46,7 +47,7 @@ def alike(got: Any, expected: Any) -> bool:
     return same(got, expected)
 
 
-@unhurried(20)
+@drawn(20)
 @given(histories(), st.integers(0, 20))
 def test_two_states_combine_to_one(events: list[Event], cut: int):
     made = aggregation(**{name: aggregate for name, (aggregate, _, _) in DECLARED.items()})
@@ -84,7 +85,7 @@ def test_wide_integers_in_lists():
     assert made.combine(*run(made, events).values(), made.merge([None], wide)[0])
 
 
-@unhurried(30)
+@drawn(30)
 @given(st.lists(st.tuples(st.sampled_from("ab"), st.integers(0, 12) | st.just(0)), max_size=60), CUTS, CUTS)
 def test_beyond_the_capacity_counts_stay_within_the_error(
     drawn: list[tuple[str, int]], batches: list[int], commits: list[int]
@@ -104,7 +105,7 @@ def test_beyond_the_capacity_counts_stay_within_the_error(
             assert found[key]["top"] == FUNCTIONS["top_k"](group, "int", k=capacity)
 
 
-@unhurried(40)
+@drawn(40)
 @given(st.lists(st.floats(allow_nan=False) | st.integers(-5, 5).map(float), max_size=150), CUTS, CUTS)
 def test_buckets_of_a_histogram_hold_their_values(values: list[float], batches: list[int], commits: list[int]):
     made = aggregation(spread=histogram("float", error=0.05), median=quantile("float", 0.5, error=0.05))

@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dsl.aggregate import Aggregate, std, var
+from tests.drawn import drawn
 from tests.operate.aggregate_histories import CUTS, close, event, histories
-from tests.operate.aggregate_runs import aggregation, groups, result, run, unhurried
+from tests.operate.aggregate_runs import aggregation, groups, result, run
 from tests.oracle import aggregates as oracle
 from tests.oracle.aggregates import Event
 
@@ -35,7 +36,7 @@ NEAR = st.tuples(st.integers(-3, 3), st.integers(0, 2**10)).map(lambda t: t[0] *
 """Numbers of which some are apart by a millionth, and some by billions."""
 
 
-@unhurried(60)
+@drawn(60)
 @given(
     st.lists(st.tuples(st.sampled_from("aab"), st.none() | NEAR | st.floats(-1e100, 1e100)), max_size=25), CUTS, CUTS
 )
@@ -45,7 +46,7 @@ def test_variances_are_exact_to_the_last_digits(
     check([event(key, float=v) for key, v in drawn], batches, commits)
 
 
-@unhurried(40)
+@drawn(40)
 @given(st.sampled_from([1.0, 1e8, 1e15, -1e15, 2.0**60]), st.lists(st.integers(-40, 40), min_size=2, max_size=40), CUTS)
 def test_a_mean_far_from_zero_costs_no_digits(mean: float, steps: list[int], commits: list[int]):
     """Sums of squares would lose all of them: at 1e15 the square of the mean is 1e30 times the variance."""
@@ -53,7 +54,7 @@ def test_a_mean_far_from_zero_costs_no_digits(mean: float, steps: list[int], com
     check(events, commits, commits)
 
 
-@unhurried(40)
+@drawn(40)
 @given(histories(), CUTS, CUTS)
 def test_nulls_infinities_and_integers_of_any_size(events: list[Event], batches: list[int], commits: list[int]):
     small = [e._replace(values=e.values | {"float": _within(e.values["float"])}) for e in events]

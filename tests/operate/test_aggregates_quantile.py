@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from dsl.aggregate import quantile
 from flows.operate.aggregates.log_buckets import LogBuckets
-from tests.operate.aggregate_runs import aggregation, result, run, unhurried
+from tests.drawn import drawn
+from tests.operate.aggregate_runs import aggregation, result, run
 from tests.oracle.aggregates import Event
 
 Floats = npt.NDArray[np.float64]
@@ -93,7 +94,7 @@ def test_infinities_have_their_place_and_nan_has_none():
     assert found(values, commits=range(0, 200, 7)) == found(values)
 
 
-@unhurried(30)
+@drawn(30)
 @given(st.integers(0, 2**32), st.integers(0, 400), st.lists(st.integers(0, 400), max_size=8), st.booleans())
 def test_the_state_does_not_depend_on_the_cuts(seed: int, count: int, cuts: list[int], as_commits: bool):
     rng = np.random.default_rng(seed)
@@ -111,7 +112,7 @@ def test_the_state_does_not_depend_on_the_cuts(seed: int, count: int, cuts: list
 FLOATS = st.floats(allow_nan=False) | st.floats(0, 1e-300) | st.floats(0.9, 2.1)
 
 
-@unhurried(60)
+@drawn(60)
 @given(st.lists(FLOATS, min_size=1), st.sampled_from([0.0001, 0.01, 0.07, 0.5]))
 def test_a_bucket_is_near_all_its_values(values: list[float], error: float):
     buckets = LogBuckets(error)
@@ -124,7 +125,7 @@ def test_a_bucket_is_near_all_its_values(values: list[float], error: float):
         assert -(2**31) < number < 2**31
 
 
-@unhurried(60)
+@drawn(60)
 @given(st.lists(FLOATS), st.sampled_from([0.0001, 0.01, 0.5]))
 def test_bucket_numbers_ascend_with_the_values(values: list[float], error: float):
     numbers = LogBuckets(error).number(np.array(sorted(values)))

@@ -14,7 +14,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -24,6 +23,7 @@ from flows.state.memory import MemoryStore
 from flows.state.rocks import RocksStore
 from flows.state.task_state import TaskState
 from tests.contracts.store_fixtures import RESOURCES
+from tests.drawn import drawn
 
 TABLES = ["t", "u"]
 ALL_KEYS = [bytes([a, b]) for a in range(4) for b in range(4)]
@@ -287,12 +287,7 @@ class RocksTaskStateMachine(TaskStateMachine):
 
 def _test_case(machine: type[RuleBasedStateMachine], examples: int) -> Any:
     case = machine.TestCase
-    case.settings = settings(
-        max_examples=examples,
-        stateful_step_count=30,
-        deadline=None,
-        suppress_health_check=[HealthCheck.too_slow],
-    )
+    case.settings = drawn(examples, stateful_step_count=30)
     return case
 
 
