@@ -3,16 +3,30 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import socket
 from ipaddress import ip_address
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from flows.errors import FlowsError
 
 _GOODBYE = 0.5
 """Seconds that handlers get to end by themselves when a server stops."""
+_LINGERING = 2.0
+"""Seconds in which the rest of a refused body is still read, so that its client gets to read the answer."""
+
+_http = logging.getLogger("flows.web.http")
+
+
+def _is_ours(record: logging.LogRecord) -> bool:
+    """Tell whether a line is about an error of ours: that strangers send no HTTP is none, and would fill the log."""
+    return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
+
+
+_http.addFilter(_is_ours)
 
 
 class Listener:
@@ -44,6 +58,8 @@ class Listener:
             shutdown_timeout=_GOODBYE,
             keepalive_timeout=self._idle,
             auto_decompress=False,
+            lingering_time=_LINGERING,
+            logger=_http,
         )
         await runner.setup()
         try:

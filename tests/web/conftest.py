@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
 
 import pytest
 from aiohttp import ClientSession
 
+from flows.brokers.base import Broker
+from flows.brokers.registry import open_broker
 from tests.web.airport import Site, airport
 from tests.web.browser import Browser, browser, chromium
 from tests.web.served import Served
@@ -38,6 +41,15 @@ def serve(browser: Browser) -> Iterator[Callable[..., Served]]:
 def served(serve: Callable[..., Served]) -> Served:
     """The airport, served to the browser."""
     return serve(airport())
+
+
+@pytest.fixture
+async def broker(tmp_path: Path) -> AsyncIterator[Broker]:
+    """An embedded broker, for a gateway."""
+    found = open_broker(f"embedded://{tmp_path / 'broker'}")
+    await found.start()
+    yield found
+    await found.close()
 
 
 @pytest.fixture

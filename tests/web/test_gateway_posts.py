@@ -4,23 +4,13 @@ from __future__ import annotations
 
 import gzip
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
 from flows.brokers.base import Broker
-from flows.brokers.registry import open_broker
 from tests.web.gates import Gate, ride, rides_app, values
-
-
-@pytest.fixture
-async def broker(tmp_path: Path) -> AsyncIterator[Broker]:
-    broker = open_broker(f"embedded://{tmp_path / 'broker'}")
-    await broker.start()
-    yield broker
-    await broker.close()
 
 
 @pytest.fixture

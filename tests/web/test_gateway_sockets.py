@@ -4,22 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import msgspec
 import pytest
 
 from flows.brokers.base import Broker
-from flows.brokers.registry import open_broker
 from tests.web.gates import Gate, ride, rides_app, until, values
-
-
-@pytest.fixture
-async def broker(tmp_path: Path) -> AsyncIterator[Broker]:
-    broker = open_broker(f"embedded://{tmp_path / 'broker'}")
-    await broker.start()
-    yield broker
-    await broker.close()
 
 
 @pytest.fixture
