@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from dsl.checks import check_one_of
 from dsl.durations import Duration, microseconds
 from dsl.errors import DeclarationError
 from dsl.plan.nodes import AggregateNode, ChangesNode, RepartitionNode, TableJoinNode, TopicNode, inputs_of
@@ -28,7 +29,7 @@ _IDEMPOTENT = ("min", "max", "first", "last", "arg_min", "arg_max", "approx_dist
 """Aggregates to which a row that comes twice, or not at all before the next of its key, makes no difference."""
 
 
-def changes_of(table: Table, *, removals: bool, emit_every: Duration | None) -> Stream:
+def changes_of(table: Table, *, removals: bool, emit: str, emit_every: Duration | None) -> Stream:
     """Add the step that makes a stream of a table's changes."""
     from dsl.stream import Stream
 
@@ -36,6 +37,7 @@ def changes_of(table: Table, *, removals: bool, emit_every: Duration | None) -> 
     every = None if emit_every is None else microseconds(emit_every, f"{table.name}.changes: emit_every")
     if every is not None and every <= 0:
         raise DeclarationError(f"{table.name}.changes: emit_every must be longer than nothing, not {emit_every!r}.")
+    _check_emit(table, emit, emit_every)
     if removals:
         if REMOVED in table.schema:
             raise DeclarationError(
@@ -47,9 +49,35 @@ def changes_of(table: Table, *, removals: bool, emit_every: Duration | None) -> 
         fields = (*fields, Field(REMOVED, DataType(Kind.BOOL)))
     step = table.app._new_step(f"{table.name}.changes")
     schema = Schema(fields, f"{table.name}.changes")
-    node = ChangesNode(id=step, input=table.name, table=table.name, removals=removals, every=every, schema=schema)
-    table.app._add(node)
+    table.app._add(
+        ChangesNode(
+            id=step,
+            input=table.name,
+            table=table.name,
+            removals=removals,
+            each=emit == "every",
+            every=every,
+            schema=schema,
+        )
+    )
     return Stream(table.app, step, schema, table._placed_by)
+
+
+def _check_emit(table: Table, emit: str, emit_every: Duration | None) -> None:
+    """Check that a table can tell each of its changes, where that is wanted."""
+    doing = f'{table.name}.changes(emit="every")'
+    check_one_of(f"{table.name}.changes: emit", emit, ("change", "every"))
+    if emit == "change":
+        return
+    node = table.app._nodes[table.name]
+    if not isinstance(node, AggregateNode) or node.retracts:
+        raise DeclarationError(
+            f"{doing}: what changes in it are rows of other tables, which commits tell: no record makes each of them."
+        )
+    if emit_every is not None:
+        raise DeclarationError(f"{doing} with emit_every={emit_every!r}: either each change is told, or few are.")
+    if node.window is not None and node.window.emit == "close":
+        raise DeclarationError(f'{doing}: windows with emit="close" tell each row once; leave out emit="every".')
 
 
 def rows_of(table: Table) -> Stream:
@@ -96,7 +124,7 @@ def check_changes(stream: Stream, window: AnyWindow | None, aggregates: dict[str
     source = _changing(stream)
     if source is None:
         return
-    ways = f'give {source.table!r} a window with emit="close", which tells each row once'
+    ways = f'take {source.table}.changes(emit="every"), or give it windows with emit="close", which tell each row once'
     if window is not None and not _is_final(source, of_time=True):
         raise DeclarationError(
             f"a window over the changes of {source.table!r} would hold what commits happened to tell: {ways}."
@@ -111,7 +139,7 @@ def check_changes(stream: Stream, window: AnyWindow | None, aggregates: dict[str
 
 def refuse_changes(stream: Stream, doing: str) -> None:
     """Refuse to take changes of a table for what goes by time: they come at commits."""
-    found = _changing(stream)
+    found = _changing(stream, commits=True)
     if found is not None:
         raise DeclarationError(
             f"{doing}: {stream.step} is what commits change in {found.table!r}, which has no order with other records: "
@@ -119,13 +147,16 @@ def refuse_changes(stream: Stream, doing: str) -> None:
         )
 
 
-def _changing(stream: Stream) -> AggregateNode | TableJoinNode | None:
-    """Return the table whose changes a stream is made of; None for one made of a topic's records."""
+def _changing(stream: Stream, *, commits: bool = False) -> AggregateNode | TableJoinNode | None:
+    """Return the table whose changes a stream is made of, as commits happen to tell them; None for one made of records.
+
+    With `commits` also the table that tells all changes: it does so at commits.
+    """
     nodes = stream.app._nodes
     node = nodes[stream.step]
     while not isinstance(node, TopicNode | RepartitionNode | ChangesNode):
         node = nodes[inputs_of(node)[0]]
-    found = nodes[node.table] if isinstance(node, ChangesNode) else None
+    found = nodes[node.table] if isinstance(node, ChangesNode) and (not node.each or commits) else None
     return found if isinstance(found, AggregateNode | TableJoinNode) else None
 
 

@@ -54,20 +54,23 @@ class Table:
         self.app._add(SinkNode(id=self.app._new_step(f"{self.name}.to"), input=self.name, topic=target))
         return self
 
-    def changes(self, *, removals: bool = False, emit_every: Duration | None = None) -> Stream:
+    def changes(self, *, removals: bool = False, emit: str = "change", emit_every: Duration | None = None) -> Stream:
         """Return the table's changed rows as a stream: at each commit the rows that it changed, as they are then.
+
+        With `emit="every"` each change comes, one for each record that counts in a row, in the order of the records:
+        the same, however commits fell. It costs more, most where many records of one key follow each other.
 
         With `removals` rows that went come too, with the column `removed` true and null aggregates; else they do not.
         What a table forgets by its retention is not removed. A row's event time is the largest that it has seen.
         With `emit_every` a row comes at most once in each such stretch of stream time; see the method of that name.
         """
-        return changes_of(self, removals=removals, emit_every=emit_every)
+        return changes_of(self, removals=removals, emit=emit, emit_every=emit_every)
 
     def emit_every(self, duration: Duration) -> Stream:
         """Return the table's changes, of each row at most one in each stretch of stream time: the last.
 
         Stretches are counted from the epoch. What changed in one comes when stream time has passed its end, as the row
-        is then, or when all inputs are silent.
+        was at that end, or when all inputs are silent.
         """
         return self.changes(emit_every=duration)
 

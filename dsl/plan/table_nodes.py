@@ -47,8 +47,9 @@ class ChangesNode(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True,
     """The rows of a declared table that a commit changed, as a stream.
 
     With `removals` a column tells rows that were removed; with `retract` each change is the row that was, to be
-    subtracted, and the row that is. `every` is the least stream time between two changes of a row, in microseconds.
-    The rows that `asks` names a join for are its questions: what they refer to, their stored keys and their hashes.
+    subtracted, and the row that is. With `each` all changes are told, not the last of a commit. `every` is the least
+    stream time between two changes of a row, in microseconds. The rows that `asks` names a join for are its questions:
+    what they refer to, their stored keys and their hashes.
     """
 
     id: str
@@ -56,6 +57,7 @@ class ChangesNode(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True,
     table: str
     removals: bool = False
     retract: bool = False
+    each: bool = False
     every: int | None = None
     asks: str = ""
     schema: Schema

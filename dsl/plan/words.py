@@ -60,6 +60,8 @@ def path_of(plan: Plan, node: Node) -> str:
         if node.partition_function or (isinstance(node, RouteNode) and node.function):
             return "row"
         return "columnar" if isinstance(plan.nodes[node.input], _COLUMNAR) else "row"
+    if isinstance(node, ChangesNode) and node.each:
+        return "row"
     if isinstance(node, _COLUMNAR):
         return "columnar"
     return "row" if isinstance(node, _ROW) else ""
@@ -177,6 +179,7 @@ def _changes(node: ChangesNode) -> str:
     if node.asks:
         return f"questions of {node.table} for {node.asks}"
     which = "rows as they go and come" if node.retract else "changes and removals" if node.removals else "changes"
+    which = f"all {which}" if node.each else which
     return f"{which} of {node.table}" + ("" if node.every is None else f", each row at most every {show(node.every)}")
 
 

@@ -21,13 +21,16 @@ from flows.compile.expressions import compile_expr, frame_schema
 from flows.compile.feeds import AnswerFeed, ChangeFeed, JoinFeed
 from flows.compile.names import BEGUN, NUMBERS
 from flows.compile.tables import TableDecoder
+from flows.compile.windows import numbers_of
 from flows.decode.message_keys import encode_message_key
 from flows.operate.changes import TableChanges
 from flows.operate.exact import ExactAggregation
 from flows.operate.foreign_join import questions_of
+from flows.operate.held_back import HeldBack
 from flows.operate.regroup import RegroupStep
 from flows.operate.table_join import TableJoin
 from flows.operate.tables import TableStep
+from flows.operate.telling import EachStep, MergingStep, Relay, StretchStep
 from flows.sink.stream import ChangeSink
 from flows.state.keys import KeyCodec
 
@@ -66,27 +69,50 @@ def _change_feed(compiler: TaskCompiler, node: ChangesNode, table: TableStep) ->
     assert isinstance(origin, AggregateNode | TableJoinNode | TopicTableNode)
     window = origin.window if isinstance(origin, AggregateNode) else None
     closes = window is not None and window.emit == "close" and not isinstance(window, CountWindow)
+    rows, numbers = TableDecoder(compiler.plan, node.table), node.id + NUMBERS
+    held = None if node.every is None else HeldBack(node.table, numbers, node.every, rows, context.state)
     changes = TableChanges(
         node.id,
         TopicPartition(node.table, context.partition),
         origin.keys,
         frame_schema(node.schema),
-        rows=TableDecoder(compiler.plan, node.table),
+        rows=rows,
         state=context.state,
-        numbers=node.id + NUMBERS,
+        numbers=numbers,
         encode_key=encode_message_key,
         dead=compiler.dead,
         now_ms=context.now_ms,
-        every=node.every,
+        held=held,
+        each=node.each,
         removed=REMOVED if node.removals else None,
         sign=SIGN if node.retract else None,
         in_key_order=closes,
         questions=questions_of if node.asks else None,
         needs=node.schema.names[0] if node.asks else None,
     )
-    if node.every is not None:
+    if held is not None:
         compiler.pipeline.limited.append(changes)
+    while isinstance(table, EachStep | StretchStep):
+        if isinstance(table, EachStep) and node.each:
+            table.listeners.append(changes)
+        elif isinstance(table, StretchStep) and held is not None:
+            table.listeners.append((changes, held))
+            held.is_followed = True
+        table = table.step
     return ChangeFeed(table=table, changes=changes)
+
+
+def telling(
+    compiler: TaskCompiler, node: AggregateNode, key_types: tuple[Any, ...], step: MergingStep, relay: Relay
+) -> MergingStep:
+    """Put around a table's step what tells of its changes in the course of a commit, where that is wanted."""
+    behind = [n for n in compiler.plan.consumers(node.id) if isinstance(n, ChangesNode)]
+    if any(n.each for n in behind):
+        outer = Relay(relay.to)
+        relay.to = outer
+        window_bytes = KeyCodec(key_types, numbers_of(node.window)).window_bytes
+        step, relay = EachStep(step, relay, node.keys, KeyCodec(key_types), window_bytes), outer
+    return StretchStep(step, relay) if any(n.every is not None for n in behind) else step
 
 
 def regroup_step(compiler: TaskCompiler, node: AggregateNode, key_types: tuple[Any, ...]) -> RegroupStep:

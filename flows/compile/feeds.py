@@ -12,13 +12,13 @@ import polars as pl
 from flows.brokers.base import Records
 from flows.operate.agent import AgentRunner
 from flows.operate.base import NO_TIME, Batch, FrameStep, Times
-from flows.operate.changes import Round, TableChanges
+from flows.operate.changes import TableChanges
 from flows.operate.expiring import Expiries
 from flows.operate.foreign_join import ForeignJoin, Questions
 from flows.operate.joins.origins import JoinedTime, Origin, WouldClose, held_back
 from flows.operate.processing_time import TaskClock
 from flows.operate.table_join import TableJoin
-from flows.operate.tables import TableStep
+from flows.operate.tables import Round, TableStep
 from flows.route.repartition import RepartitionWriter
 from flows.source.base import Source
 

@@ -17,11 +17,12 @@ from flows.metrics import TaskMetrics
 from flows.operate.agent import AgentRunner
 from flows.operate.agent_input import Event
 from flows.operate.base import Batch
-from flows.operate.changes import Round, TableChanges
+from flows.operate.changes import TableChanges
 from flows.operate.dict_table import DictTableState
 from flows.operate.expiring import Expiries
 from flows.operate.processing_time import TaskClock
 from flows.operate.schedule import Schedule
+from flows.operate.tables import Round
 
 Work = tuple[AgentRunner, Sequence[Any], Sequence[int], Batch]
 Changes = dict[str, list[Round]]

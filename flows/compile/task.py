@@ -39,7 +39,7 @@ from dsl.plan.types import Kind
 from dsl.window import FixedWindow
 from flows.brokers.base import TopicPartition
 from flows.compile.agents import build_agent, build_timer
-from flows.compile.changes import join_feed, keep_table, regroup_step
+from flows.compile.changes import join_feed, keep_table, regroup_step, telling
 from flows.compile.columns import has_original_rows, needed_columns, repartition_of, schema_of_step
 from flows.compile.context import TaskContext, topic_encoders
 from flows.compile.dictionaries import build_dictionary, build_expiry
@@ -73,6 +73,7 @@ from flows.operate.regroup import without_null_keys_gone
 from flows.operate.sampling import sample_step
 from flows.operate.stateless import RowBuilder, filter_step, group_step, map_step, project_step
 from flows.operate.tables import TableStep
+from flows.operate.telling import Relay
 from flows.sink.stream import StreamSink
 from flows.source.repartitioned import RepartitionSource
 from flows.source.topic import TopicSource
@@ -252,19 +253,21 @@ class TaskCompiler:
         arguments = [compile_expr(expr, schema).alias(name) for name, expr in accumulators.inputs]
         columns = tuple(c for c in schema.names if c in needed_columns(self.plan, node.input))
         late = self.late_box(node.table, node.input, columns, node.keys)
-        step = table_step(
+        relay = Relay(lambda keys, states: self.pipeline.changed(node.table, keys, states))
+        inner = table_step(
             node,
             [*arguments, pl.col(FOLDED)] if folded else arguments,
             key_types(schema, node.keys),
             accumulators=accumulators,
             state=self.context.state,
             late=late,
-            changed=lambda keys, states: self.pipeline.changed(node.table, keys, states),
+            changed=relay,
             forgotten=lambda keys, states: self.pipeline.forgotten(node.table, keys, states),
         )
+        step = telling(self, node, key_types(schema, node.keys), inner, relay)
         keep_table(self, node, step)
-        if isinstance(step, AggregateStep):
-            hold_aggregates(self, node.table, step)
+        if isinstance(inner, AggregateStep):
+            hold_aggregates(self, node.table, inner)
         texts = kept_texts(node, schema, self.context.max_record_bytes)
         process = step.process if folded is None else numbered_step(folded, step.process)
         return group_step(node.id, node.keys, node.window is not None, self.dead, process, texts)

@@ -16,7 +16,7 @@ from flows.operate.counted import CountStep
 from flows.operate.open_windows import OpenWindows
 from flows.operate.session import SessionStep
 from flows.operate.sliding import SlidingStep
-from flows.operate.tables import TableStep
+from flows.operate.telling import MergingStep
 from flows.operate.windows import cut_of
 from flows.state.keys import KeyCodec
 
@@ -33,7 +33,7 @@ def numbers_of(window: AnyWindow | None) -> int:
     return 2 if isinstance(window, SessionWindow | CountWindow) else 1
 
 
-def table_step(node: AggregateNode, arguments: list[pl.Expr], key_types: tuple[Any, ...], **parts: Any) -> TableStep:
+def table_step(node: AggregateNode, arguments: list[pl.Expr], key_types: tuple[Any, ...], **parts: Any) -> MergingStep:
     """Build the operator of a table; `parts` are what all kinds take."""
     parts["encoder"] = KeyCodec(key_types, numbers_of(node.window))
     window, codec = node.window, parts["encoder"]

@@ -1,13 +1,14 @@
 """What changes in a table, as batches of rows: one a commit, for the steps behind the table.
 
-Of a row that changes several times within a commit only the last is told, as Kafka Streams does with its cache. Each
-row told has a number, counted from the task's first and kept in its state: it stands for the offset that records have.
+Of a row that changes several times within a commit only the last is told, as Kafka Streams does with its cache, unless
+each change is wanted: then the table's step says what each record made (`telling`). Each row told has a number, counted
+from the task's first and kept in its state: it stands for the offset that records have.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -15,14 +16,12 @@ import polars as pl
 
 from flows.brokers.base import Records, TopicPartition
 from flows.operate.base import NO_TIME, Batch, DeadLetters, meta_columns
-from flows.operate.tables import TaskTables
-
-Round = dict[bytes, bytes | None]
-"""Rows of a table that changed: stored keys and states, None for a removed one."""
+from flows.operate.held_back import HeldBack
+from flows.operate.tables import Round, TableRows, TaskTables
 
 Row = dict[str, Any]
 
-_NEXT, _HELD = b"next", b"held"
+_NEXT = b"next"
 _first = msgspec.msgpack.Decoder(list[Any]).decode
 
 
@@ -30,23 +29,21 @@ Questions = Callable[[Sequence[Any], Sequence[bytes], Sequence[bytes]], list[dic
 """Adds to rows what stands for them where they are joined elsewhere, from their stored keys and states."""
 
 
-class TableRows(Protocol):
-    """The rows of a table, from their stored form."""
-
-    def key(self, key: bytes) -> Row: ...
-
-    def rows(self, entries: Sequence[tuple[bytes, bytes]]) -> list[Row]: ...
-
-    def visible(self, entries: Iterable[tuple[bytes, bytes]]) -> Iterator[tuple[bytes, bytes]]: ...
+Heard = tuple[bytes, bytes | None, int]
+"""A change as a record made it: stored key and state, None for a removed row, and the stream time as of the record."""
 
 
 class Told(NamedTuple):
-    """One row to pass on: with the state that it has, or had if `sign` is -1, and the time of the change."""
+    """One row to pass on: with the state that it has, or had if `sign` is -1, and the time of the change.
+
+    `mark` is the stream time as of the change, where it is that of one record.
+    """
 
     sign: int
     key: bytes
     state: bytes
     time: int
+    mark: int | None = None
 
 
 class TableChanges:
@@ -55,9 +52,10 @@ class TableChanges:
     `columns` are those of the stream, with their types. `removed` names the column that tells removals, `sign` the one
     for rows that are to be subtracted or added; without either only new rows are told. `in_key_order` says that rows
     come in the order of their stored keys, else they come in the order of their times. Where the steps behind the
-    table are new, all rows that it has come first. With `every` a row is told at most once in each such stretch of
-    stream time, in microseconds, unless `release` says that nothing is to wait. `time` is a stream time: no row behind
-    it is still to come. `questions` adds the columns of a question, of rows whose column `needs` is not null.
+    table are new, all rows that it has come first. With `held` a row is told at most once in each stretch of stream
+    time, unless `release` says that nothing is to wait. With `each` all changes are told, as `hear` learns of them.
+    `time` is a stream time: no row behind it is still to come. `questions` adds the columns of a question, of rows
+    whose column `needs` is not null.
     """
 
     def __init__(
@@ -73,7 +71,8 @@ class TableChanges:
         encode_key: Callable[[Any], bytes | None],
         dead: DeadLetters,
         now_ms: Callable[[], int],
-        every: int | None = None,
+        held: HeldBack | None = None,
+        each: bool = False,
         removed: str | None = None,
         sign: str | None = None,
         in_key_order: bool = False,
@@ -84,8 +83,8 @@ class TableChanges:
         self._rows, self._state, self._numbers = rows, state, numbers
         self._encode_key, self._dead, self._now_ms = encode_key, dead, now_ms
         self._removed, self._sign, self._in_key_order = removed, sign, in_key_order
-        self._every, self._questions, self._needs = every, questions, needs
-        self._held: dict[bytes, tuple[int, bytes]] | None = None
+        self.held, self._questions, self._needs = held, questions, needs
+        self._each, self._heard = each, list[Heard]()
         self.release = False
         self.time = NO_TIME
 
@@ -95,10 +94,14 @@ class TableChanges:
         for rows in rounds:
             changed.update(rows)
         number = self._state.get_many(self._numbers, [_NEXT], uncommitted=True)[0]
-        if number is None:
-            changed = {**dict(self._known()), **changed}
-        before = {} if number is None else self._before(list(changed))
-        told = self._told(changed, before) if self._every is None else self._limited(changed, before, now)
+        known: Round = dict(self._known()) if number is None else {}
+        if self._each:
+            told = [*self._told(dict(known), {}), *self._each_told()]
+        elif self.held is not None:
+            released = self.held.take(known, changed, self.time, now, release=self.release)
+            told = [row for rows, before in released for row in self._told(rows, before)]
+        else:
+            told = self._told({**known, **changed}, {} if known else self._before(list(changed)))
         first = 0 if number is None else int.from_bytes(number, "big")
         if told or number is None:
             self._state.stage(self._numbers, [_NEXT], [(first + len(told)).to_bytes(8, "big")])
@@ -107,33 +110,26 @@ class TableChanges:
     @property
     def is_holding(self) -> bool:
         """Whether changes wait for their time."""
-        return bool(self._waiting())
+        return self.held is not None and self.held.is_holding
 
-    def _limited(self, changed: Round, before: Mapping[bytes, bytes], now: int) -> list[Told]:
-        """Hold changes back until their time has come, or until `release`; each with the row that was told last."""
-        assert self._every is not None
-        held = self._waiting()
-        due = (now // self._every + 1) * self._every
-        fresh = {key: (due, before.get(key, b"")) for key in changed if key not in held}
-        held.update(fresh)
-        ready = [key for key, (when, _) in held.items() if self.release or when <= now]
-        told = {key: old for key in ready if (old := held.pop(key)[1])}
-        waits = {key: held[key] for key in fresh if key in held}
-        rows = [when.to_bytes(8, "big", signed=True) + old for when, old in waits.values()]
-        self._state.stage(self._numbers, [_HELD + key for key in waits], rows)
-        gone = [key for key in ready if key not in fresh]
-        self._state.stage(self._numbers, [_HELD + key for key in gone], [None] * len(gone))
-        found = self._state.get_many(self._place.topic, ready, uncommitted=True)
-        rows_now = dict(self._rows.visible((k, s) for k, s in zip(ready, found, strict=True) if s is not None))
-        return self._told({key: rows_now.get(key) for key in ready}, told)
+    def hear(self, changes: list[Heard]) -> None:
+        """Learn of changes, one after the other."""
+        self._heard += changes
 
-    def _waiting(self) -> dict[bytes, tuple[int, bytes]]:
-        """Return what is held back: of each row when it is due, and what was told of it last, empty for nothing."""
-        if self._held is None:
-            rows = self._state.scan(self._numbers, _HELD, _HELD + b"\xff\xff", uncommitted=True)
-            split = len(_HELD)
-            self._held = {k[split:]: (int.from_bytes(v[:8], "big", signed=True), v[8:]) for k, v in rows}
-        return self._held
+    @property
+    def waiting(self) -> int:
+        """The changes that wait to be told."""
+        return len(self._heard)
+
+    def _each_told(self) -> Iterator[Told]:
+        heard, self._heard = self._heard, []
+        before = self._before(list({key for key, _, _ in heard})) if self._removed is not None else {}
+        for key, state, mark in heard:
+            if state is not None:
+                yield Told(1, key, state, _time(state), mark)
+                before[key] = state
+            elif (old := before.pop(key, None)) is not None:
+                yield Told(-1, key, old, _time(old), mark)
 
     def _known(self) -> Iterator[tuple[bytes, bytes]]:
         place = self._place.topic
@@ -173,7 +169,7 @@ class TableChanges:
         if not told or series is None:
             return None
         times = np.array([row.time for row in told], dtype=np.int64)
-        marks = np.full(len(told), self.time, dtype=np.int64)
+        marks = np.array([self.time if row.mark is None else row.mark for row in told], dtype=np.int64)
         meta = meta_columns(times, marks, self._place.partition, list(records.offsets))
         return Batch(records, None, times, marks, pl.DataFrame([*series, *meta]))
 

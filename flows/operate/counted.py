@@ -93,13 +93,18 @@ class CountStep(WithoutClosing):
         if self._window.retention is not None and watermark != NO_TIME:
             self._expire(watermark - self._window.retention)
 
+    def catch_up(self) -> None:
+        """Bring all that came into the state, for one who reads it between commits."""
+        if self._waiting:
+            self._merge()
+
     def _merge(self) -> None:
         gathered = self._accumulators.gather(self._partials, self._by, distinct=True)
         self._partials, self._waiting = [], 0
         numbers = gathered[_NUMBER].to_list()
         columns = [gathered[name].to_list() for name in self._keys]
         keys = self._encoder.encode_columns(columns, gathered[WINDOW].to_list(), numbers)
-        stored = self._state.get_many(self.table, keys)
+        stored = self._state.get_many(self.table, keys, uncommitted=True)
         stored = [s[1:] if s is not None and s[:1] == OPEN else s for s in stored]
         states = self._accumulators.merge(stored, gathered)
         totals = [self._counts[key[_WINDOW_BYTES:]][0] for key in keys]

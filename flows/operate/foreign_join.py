@@ -17,9 +17,8 @@ import polars as pl
 
 from flows.brokers.base import Records, TopicPartition
 from flows.operate.base import NO_TIME, PARTITION, Batch, FrameStep, meta_columns
-from flows.operate.changes import Round, TableRows
 from flows.operate.table_join import join_states
-from flows.operate.tables import Changed, KeyEncoder, TaskTables, WithoutClosing
+from flows.operate.tables import Changed, KeyEncoder, Round, TableRows, TaskTables, WithoutClosing
 
 KEY, HASH, HOME, ROW_STATE = "$key", "$hash", "$home", "$state"
 """Columns of questions and answers: the left row's stored key and hash, its partition, and the right row's state."""

@@ -89,6 +89,10 @@ class SessionStep:
         if self._window.retention is not None and watermark != NO_TIME:
             self._closing.expire(watermark - self._window.gap - self._window.retention)
 
+    def catch_up(self) -> None:
+        """Bring all that came into the state, for one who reads it between commits."""
+        self._merge()
+
     def would_close(self, watermark: int) -> bool:
         """Tell whether a stream time would close a session that is open now."""
         bound = self._bound(watermark)

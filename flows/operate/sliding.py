@@ -106,6 +106,10 @@ class SlidingStep:
         if self._window.retention is not None and watermark != NO_TIME:
             self._closing.expire(watermark - self._window.difference - self._window.retention)
 
+    def catch_up(self) -> None:
+        """Bring all that came into the state, for one who reads it between commits."""
+        self._merge()
+
     def would_close(self, watermark: int) -> bool:
         """Tell whether a stream time would close a window that is open now."""
         return self._waits and self._closing.would_close(self._bound(watermark))

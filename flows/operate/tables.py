@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
 import polars as pl
@@ -56,6 +56,22 @@ class LateRows(Protocol):
 
     def add(self, rows: pl.DataFrame, batch: Batch) -> None:
         """Take rows with the columns of their table, `$window` being one that was closed for the row."""
+
+
+Round = dict[bytes, bytes | None]
+"""Rows of a table that changed: stored keys and states, None for a removed one."""
+
+Row = dict[str, Any]
+
+
+class TableRows(Protocol):
+    """The rows of a table, from their stored form."""
+
+    def key(self, key: bytes) -> Row: ...
+
+    def rows(self, entries: Sequence[tuple[bytes, bytes]]) -> list[Row]: ...
+
+    def visible(self, entries: Iterable[tuple[bytes, bytes]]) -> Iterator[tuple[bytes, bytes]]: ...
 
 
 Changed = Callable[[list[bytes], Sequence[bytes | None]], None]

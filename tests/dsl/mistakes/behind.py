@@ -68,6 +68,23 @@ def table_joined_with_a_stream() -> None:
     table.join(table.changes())  # type: ignore[arg-type]  # here
 
 
+def each_change_of_rows_that_commits_tell() -> None:
+    delays().group_by("carrier").agg(n=count()).table("t").changes(emit="every")  # here
+
+
+def each_change_of_windows_that_tell_once() -> None:
+    closed = departures().window(tumbling("1h", emit="close")).agg(n=count()).table("closed")
+    closed.changes(emit="every")  # here
+
+
+def each_change_but_not_too_many() -> None:
+    delays().changes(emit="every", emit_every="1m")  # here
+
+
+def changes_emitted_as_windows_are() -> None:
+    delays().changes(emit="close")  # here
+
+
 def emit_every_no_time() -> None:
     delays().emit_every(0)  # here
 

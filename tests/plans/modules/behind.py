@@ -28,6 +28,7 @@ spent.table("spent_by_bidder").to(hot)
 
 prices = bids.group_by("auction").agg(first=min("price"), last=last("price")).table("prices")
 winners.emit_every("10s").to(hot)
+winners.changes(emit="every").group_by("bidder").agg(changes=count()).table("bids_that_count")
 winners.join(prices, how="outer", suffix="_price", name="auctions").to(hot)
 
 bidders = bids.group_by("bidder", partitions=3).agg(bids=count()).table("bidders")
