@@ -23,6 +23,7 @@ from dsl.app import App
 from dsl.codecs import Avro, Codec, Protobuf
 from dsl.errors import DeclarationError
 from dsl.expr import Expr, col, lit, when
+from dsl.global_table import GlobalTable
 from dsl.record import Record
 from dsl.routing import Router, router
 from dsl.sets import SetTable
@@ -39,6 +40,7 @@ __all__ = [
     "DeclarationError",
     "DictTable",
     "Expr",
+    "GlobalTable",
     "Protobuf",
     "Record",
     "Router",

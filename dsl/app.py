@@ -12,6 +12,7 @@ from dsl.checks import check_fields, check_one_of, check_partitioner, checked_na
 from dsl.codecs import chosen_codec
 from dsl.durations import Duration, microseconds
 from dsl.errors import DeclarationError
+from dsl.global_table import GlobalTable, global_table
 from dsl.grouped import Aggregated
 from dsl.outside import Outside
 from dsl.plan.graph import Plan, late_topic_name
@@ -94,6 +95,17 @@ class App(Outside):
         topic = self._add_topic(node, chosen.value)
         self._functions.update(chosen.functions)
         return topic
+
+    def global_table(self, name: str, topic: Topic | None = None) -> GlobalTable:
+        """Read a topic as a table that every worker has all of: of each key the latest value; a null removes the key.
+
+        Each worker reads all partitions of the topic, before its tasks start and from then on. Agents read
+        `table[key]`, streams are joined with it by any expression, `stream.join(table, on=col("…"))`, and no record
+        moves for that. What a record finds is what its worker has read by then: neither event time nor commits order
+        the two. Where the topic does not exist and no retention is declared, it is made to keep the last record of
+        each key. Raises `DeclarationError`.
+        """
+        return global_table(self, name, topic)
 
     def plan(self) -> Plan:
         """Return all that is declared, as frozen data. Raises `DeclarationError` where parts do not fit together."""

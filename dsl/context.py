@@ -5,7 +5,7 @@ The engine sets `current` around each agent, timer and task; topics and tables a
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
 from typing import Any, Protocol
 
@@ -34,7 +34,9 @@ class TableAccess(Protocol):
 class Runtime(Protocol):
     """What a declared object may ask of the engine."""
 
-    tables: dict[str, TableAccess]
+    @property
+    def tables(self) -> Mapping[str, TableAccess]:
+        """The tables that are at hand, by name, and all global ones, which take no writes."""
 
     def now(self) -> float:
         """Return the wall clock's time, in seconds since the epoch."""

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, cast
 from dsl.durations import Duration
 
 if TYPE_CHECKING:
+    from dsl.expr import Expr
+    from dsl.global_table import GlobalTable
     from dsl.stream import Stream
     from dsl.table import Table
 
@@ -19,8 +21,8 @@ class Joins:
 
     def join(
         self,
-        other: Stream | Table,
-        on: Names | None = None,
+        other: Stream | Table | GlobalTable,
+        on: Names | Expr | None = None,
         *,
         right_on: Names | None = None,
         how: str = "inner",
@@ -33,7 +35,7 @@ class Joins:
         partitions: int | None = None,
         name: str | None = None,
     ) -> Stream:
-        """Join with another stream or with a table.
+        """Join with another stream, with a table or with a global table.
 
         With a stream: each pair of records of one key whose times differ by at most `within`.
 
@@ -48,19 +50,35 @@ class Joins:
         is at its place in the order of time, or, where the table is versioned, as it was at its time. `how` is "inner"
         or "left"; no window is needed. The row's event time is that of the record.
 
+        With a global table: each record with the row that `on` names, a column or any expression (default: the column
+        of the key's name), as this worker has it when the record comes. `how` is "inner" or "left".
+
         The columns are those of the left side, then those of the right without its key. `prefix` and `suffix` rename
         columns of the right that have a namesake on the left. `name` names the join's state and topics (default: of
         the two sides); `partitions` is the number of those of its internal topics, where it needs them.
         Raises `DeclarationError`.
         """
+        from dsl.errors import DeclarationError
+        from dsl.expr import Expr
+        from dsl.global_table import GlobalTable, global_join
         from dsl.joined import Sides, stream_join
         from dsl.lookup import table_join
         from dsl.table import Table
 
+        stream = cast("Stream", self)
+        if isinstance(other, GlobalTable):
+            options: dict[str, object] = {"within": within, "before": before, "after": after, "grace": grace or None}
+            options |= {"right_on": right_on, "partitions": partitions}
+            return global_join(stream, other, on, how, options, prefix, suffix, name)
+        if isinstance(on, Expr):
+            raise DeclarationError(
+                f"{stream.step}.join: on={on!r} is an expression; only global tables are joined by these. Compute the "
+                'column first: with_columns(key=…), then on="key".'
+            )
         if isinstance(other, Table):
             window = {"within": within, "before": before, "after": after, "grace": grace or None, "right_on": right_on}
-            return table_join(cast("Stream", self), other, on, how, window, prefix, suffix, partitions, name)
-        sides = Sides(cast("Stream", self), other, on, right_on, prefix, suffix, partitions, name)
+            return table_join(stream, other, on, how, window, prefix, suffix, partitions, name)
+        sides = Sides(stream, other, on, right_on, prefix, suffix, partitions, name)
         return stream_join(sides, how, within, before, after, grace)
 
     def join_asof(

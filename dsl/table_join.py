@@ -15,14 +15,20 @@ from dsl.plan.types import DataType, Field, Kind, Schema
 from dsl.window import CountWindow
 
 if TYPE_CHECKING:
+    from dsl.global_table import GlobalTable
     from dsl.table import Table
 
 
-def table_join(left: Table, right: Table, how: str, prefix: str, suffix: str, name: str | None) -> Table:
+def table_join(left: Table, right: Table | GlobalTable, how: str, prefix: str, suffix: str, name: str | None) -> Table:
     """Add a join of two tables by their keys to the plan."""
+    from dsl.global_table import GlobalTable
     from dsl.table import Table
 
     doing = f"{left.name}.join({getattr(right, 'name', right)})"
+    if isinstance(right, GlobalTable):
+        raise DeclarationError(
+            f"{doing}: a global table is joined with streams, not with tables: join the stream before."
+        )
     if not isinstance(right, Table):
         raise DeclarationError(f"{doing}: joins a declared table, not {right!r}.")
     app, name = left.app, name or f"{left.name}_{right.name}"

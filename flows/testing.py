@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from dsl.agent import TIMEOUT, Agent
 from dsl.context import current
 from dsl.durations import Duration, microseconds
+from dsl.global_table import GlobalTable
 from dsl.joined import Joined
 from dsl.plan.nodes import TaskNode
 from dsl.stream import Stream
@@ -37,6 +38,7 @@ from flows.run.asking import Asking
 from flows.run.direct import DirectRuntime
 from flows.run.environment import Environment, Probe, no_probe
 from flows.run.free_timers import FreeTimer, free_timers
+from flows.run.global_tables import GlobalTables
 from flows.run.own_work import OwnWork, run_task
 from flows.run.task import Task
 from flows.settings import Guarantee
@@ -49,6 +51,8 @@ from flows.testing_work import finish, no_pause, result, work_on
 
 if TYPE_CHECKING:
     from dsl.app import App
+
+AnyTable = Table | AgentTable | GlobalTable
 
 _STRIDES = 1000
 """Steps of a long `advance`, between which only timers and sleeps are met at their moment."""
@@ -98,6 +102,7 @@ class Driver:
         )
         self._tasks: list[Task] = []
         self._timers: list[FreeTimer] = []
+        self._globals = GlobalTables(self._env)
         self._own = OwnWork(app, self._env)
         self._own_tasks: list[asyncio.Task[None]] = []
         self._works: dict[Task, asyncio.Task[bool]] = {}
@@ -166,15 +171,15 @@ class Driver:
             left -= step
             self._settle(tick=True)
 
-    def table(self, table: Table | AgentTable | str) -> TableReader:
+    def table(self, table: AnyTable | str) -> TableReader:
         """Read a table's committed rows."""
         name = table if isinstance(table, str) else table.name
         states = [t.state for t in self._tasks if t.state is not None]
-        return TableReader(self._env.decoders[name], name, states)
+        return TableReader(self._env.decoders[name], name, states, self._env.copies.get(name))
 
-    def output(self, source: Topic | Stream | Table | AgentTable | str) -> list[OutputRecord]:
+    def output(self, source: Topic | Stream | AnyTable | str) -> list[OutputRecord]:
         """Return the records that came since the last call; of a table its changes, a removal as value None."""
-        if isinstance(source, Table | AgentTable):
+        if isinstance(source, AnyTable):
             return self._changes.take(source.name, self._env.decoders[source.name].info.keys)
         name = source if isinstance(source, str) else self._taps.get(source.step, source.step)
         return self._reader(name).take()
@@ -256,6 +261,7 @@ class Driver:
 
     def _pass(self) -> bool:
         """Let every task work, each by itself as in a worker, until it waits; tell whether anything moved."""
+        self._run(self._globals.catch_up(), "global tables")
         for task in self._tasks:
             if task not in self._works:
                 self._works[task] = self._loop.create_task(work_on(task))
@@ -287,6 +293,7 @@ class Driver:
         self._own_tasks = [asyncio.create_task(run_task(self._env, node)) for node in nodes]
 
     async def _start_tasks(self) -> None:
+        await self._globals.start()
         self._tasks = [Task(self._env, part, p) for part in self._plan.subtopologies for p in range(part.partitions)]
         for task in self._tasks:
             await task.start()
@@ -302,12 +309,14 @@ class Driver:
         await self._end_works()
         for task in self._tasks:
             await task.abandon()
+        await self._globals.close()
 
     async def _hand_back(self) -> None:
         unfinished = set(self._works)
         await self._end_works()
         for task in self._tasks:
             await (task.abandon() if task in unfinished else finish(task))
+        await self._globals.close()
 
     async def _end_works(self) -> None:
         works, self._works = list(self._works.values()), {}

@@ -11,6 +11,7 @@ from dsl.plan.graph import Plan
 from dsl.plan.nodes import (
     PASSING,
     ChangesNode,
+    GlobalLookupNode,
     JoinNode,
     LookupNode,
     MapNode,
@@ -176,11 +177,15 @@ def _key_of_bytes(node: TopicNode, codec: ValueCodec, value: bytes) -> Any:
         return None
 
 
+_MADE = (ProjectNode, JoinNode, LookupNode, GlobalLookupNode, ChangesNode)
+"""The nodes whose rows are of no class that the person declared."""
+
+
 def with_taps(plan: Plan) -> tuple[Plan, dict[str, str]]:
     """Add to each derived stream a topic that the driver reads; return the plan and the topics by step."""
     taps: dict[str, str] = {}
     nodes = list(plan.nodes.values())
-    for node in plan.of_type(*PASSING, MergeNode, ProjectNode, MapNode, JoinNode, LookupNode, ChangesNode):
+    for node in plan.of_type(*PASSING, MergeNode, MapNode, *_MADE):
         if isinstance(node, ChangesNode) and node.retract:
             continue
         name = f"{plan.app}-tap-{node.id}"
@@ -206,4 +211,4 @@ def _row_type(plan: Plan, step: str) -> Any:
     node: Any = plan.nodes[step]
     while isinstance(node, (*PASSING, MergeNode)):
         node = plan.nodes[inputs_of(node)[0]]
-    return Any if isinstance(node, ProjectNode | JoinNode | LookupNode | ChangesNode) else plan.types.get(node.id, Any)
+    return Any if isinstance(node, _MADE) else plan.types.get(node.id, Any)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import Any
 
+from flows.compile.global_tables import GlobalCopy
 from flows.compile.tables import TableDecoder
 from flows.query.base import Change, Row
 from flows.state.task_state import TaskState
@@ -45,14 +46,16 @@ class ChangeLog:
 
 
 class TableReader:
-    """The committed rows of a table, over all its tasks."""
+    """The committed rows of a table, over all its tasks, or those of the worker's copy of a global one."""
 
-    def __init__(self, decoder: TableDecoder, table: str, states: list[TaskState]) -> None:
-        self._decoder, self._table, self._states = decoder, table, states
+    def __init__(
+        self, decoder: TableDecoder, table: str, states: list[TaskState], copy: GlobalCopy | None = None
+    ) -> None:
+        self._decoder, self._table, self._states, self._copy = decoder, table, states, copy
 
     def rows(self) -> list[Row]:
         """Return all rows as dicts: key columns, `window_start` and `window_end` in seconds, aggregates."""
-        entries = []
+        entries = [] if self._copy is None else list(self._copy.entries())
         for state in self._states:
             if self._table in state.store.tables():
                 entries += list(state.scan(self._table))

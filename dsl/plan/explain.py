@@ -11,7 +11,7 @@ import msgspec
 
 from dsl.plan.graph import Plan, SubTopology
 from dsl.plan.mermaid import explain_mermaid as explain_mermaid
-from dsl.plan.nodes import AggregateNode, JoinNode, Node, RepartitionNode, TopicNode, inputs_of
+from dsl.plan.nodes import AggregateNode, GlobalTableNode, JoinNode, Node, RepartitionNode, TopicNode, inputs_of
 from dsl.plan.wire import plan_from_json as plan_from_json
 from dsl.plan.wire import plan_to_builtins
 from dsl.plan.words import call_words, partitions, path_of, words
@@ -28,14 +28,27 @@ def explain_text(plan: Plan) -> str:
     blocks = [[f"app {plan.app}"]]
     for sub in plan.subtopologies:
         blocks.append([f"sub-topology {sub.name}: {partitions(sub.partitions)}", *_sub_lines(plan, sub)])
+    whole = list(plan.of_type(GlobalTableNode))
+    if whole:
+        blocks.append(
+            ["global tables, whole on every worker", *(line for node in whole for line in _whole(plan, node))]
+        )
     outside = plan.steps_outside()
     if outside:
         blocks.append(["outside of tasks", *(_step_line(plan, node.id, node) for node in outside)])
-    written = [t for t in plan.of_type(TopicNode) if not plan.consumers(t.id)]
+    read = plan.topics_read()
+    written = [t for t in plan.of_type(TopicNode) if t.name not in read]
     if written:
         lines = [f"  {t.name} ({partitions(t.partitions)}): {words(t)}" for t in written]
         blocks.append(["topics that no step reads", *lines])
     return "\n\n".join("\n".join(block) for block in blocks) + "\n"
+
+
+def _whole(plan: Plan, node: GlobalTableNode) -> Iterator[str]:
+    topic = plan.nodes[node.topic]
+    assert isinstance(topic, TopicNode)
+    yield _line("reads", f"{topic.name} ({partitions(topic.partitions)})", words(topic))
+    yield _line("keeps", f"{node.id} <- {node.topic}", words(node))
 
 
 def _sub_lines(plan: Plan, sub: SubTopology) -> Iterator[str]:

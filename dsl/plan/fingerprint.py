@@ -19,6 +19,7 @@ from dsl.plan.nodes import (
     AggregateCall,
     AggregateNode,
     DedupeNode,
+    GlobalTableNode,
     JoinNode,
     RepartitionNode,
     TableJoinNode,
@@ -126,6 +127,11 @@ def describe(plan: Plan, table: str) -> Descriptor:
             partitions=held,
             placed=_placed(plan, node),
         )
+    if isinstance(node, GlobalTableNode):
+        # Never refused: what differs is read from the topic again.
+        keys = tuple((k, t.kind.value) for k, t in zip(node.keys, node.key_types, strict=True))
+        shape = shape_of(plan.types.get(node.topic))
+        return Descriptor(table=table, kind="global", keys=keys, value=_columns(node), shape=shape, partitions=held)
     if isinstance(node, JoinNode):
         return Descriptor(
             table=table,

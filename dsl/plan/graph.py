@@ -13,6 +13,7 @@ from dsl.plan.nodes import (
     AggregateNode,
     DeclaredTable,
     DedupeNode,
+    GlobalTableNode,
     JoinNode,
     MergeNode,
     Node,
@@ -86,7 +87,9 @@ class Plan:
 
     def table_nodes(self) -> dict[str, DeclaredTable | TableNode]:
         """Return all tables by name."""
-        return {n.table: n for n in self.of_type(AggregateNode, TableJoinNode, TopicTableNode, TableNode)}
+        return {
+            n.table: n for n in self.of_type(AggregateNode, TableJoinNode, TopicTableNode, GlobalTableNode, TableNode)
+        }
 
     def stored_nodes(self) -> dict[str, DeclaredTable | TableNode | JoinNode | DedupeNode]:
         """Return all that keeps rows in a task's store, by name: tables, joins, and dedupes."""
@@ -113,7 +116,12 @@ class Plan:
     def steps_outside(self) -> list[Node]:
         """Return what runs or is kept in no task: sources, timers without tables, tables that nothing touches."""
         inside = {step for sub in self.subtopologies for step in sub.steps}
-        return [n for n in self.nodes.values() if n.id not in inside and not isinstance(n, TopicNode)]
+        return [n for n in self.nodes.values() if n.id not in inside and not isinstance(n, TopicNode | GlobalTableNode)]
+
+    def topics_read(self) -> set[str]:
+        """Return the names of the topics that tasks or global tables read."""
+        whole = {node.topic for node in self.of_type(GlobalTableNode)}
+        return {t.name for t in self.of_type(TopicNode) if t.id in whole or self.consumers(t.id)}
 
     def _components(self) -> list[list[str]]:
         leader: dict[str, str] = {}

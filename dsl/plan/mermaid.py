@@ -8,6 +8,8 @@ from dsl.plan.graph import Plan, writing_half
 from dsl.plan.nodes import (
     AgentNode,
     AggregateNode,
+    GlobalLookupNode,
+    GlobalTableNode,
     JoinNode,
     Node,
     RepartitionNode,
@@ -25,7 +27,7 @@ _TABLE = ('[["', '"]]')
 _SHAPES = {
     TopicNode: ('[("', '")]'),
     AgentNode: ('(["', '"])'),
-    **dict.fromkeys((AggregateNode, TableJoinNode, TopicTableNode, TableNode), _TABLE),
+    **dict.fromkeys((AggregateNode, TableJoinNode, TopicTableNode, TableNode, GlobalTableNode), _TABLE),
 }
 _LABEL = 120
 
@@ -46,7 +48,8 @@ def _boxes(plan: Plan) -> Iterator[str]:
             if not isinstance(node, TopicNode) and not (isinstance(node, RepartitionNode) and step == node.id):
                 yield "  " + _box(names[step], node, step, words(node), path_of(plan, node))
         yield "  end"
-    yield from (_box(names[n.id], n, n.id, words(n), path_of(plan, n)) for n in plan.steps_outside())
+    beside = [*plan.of_type(GlobalTableNode), *plan.steps_outside()]
+    yield from (_box(names[n.id], n, n.id, words(n), path_of(plan, n)) for n in beside)
 
 
 def _arrows(plan: Plan) -> Iterator[str]:
@@ -56,6 +59,10 @@ def _arrows(plan: Plan) -> Iterator[str]:
         here = writing_half(node.id) if isinstance(node, RepartitionNode) else node.id
         yield from (f"  {names[i]} --> {names[here]}" for i in inputs_of(node))
         yield from (f"  {names[here]} <-.-> {names[t]}" for t in tables_of(node))
+        if isinstance(node, GlobalTableNode):
+            yield f"  {names[node.topic]} --> {names[here]}"
+        if isinstance(node, GlobalLookupNode):
+            yield f"  {names[node.table]} -.-> {names[here]}"
         if isinstance(node, RepartitionNode):
             yield f"  {names[here]} --> {names[node.id]}"
         yield from (f"  {names[here]} --> {names[topics[t]]}" for t in written_by(node))

@@ -8,6 +8,8 @@ from dsl.plan.background_nodes import SourceNode as SourceNode
 from dsl.plan.background_nodes import TaskNode as TaskNode
 from dsl.plan.background_nodes import TimerNode as TimerNode
 from dsl.plan.exprs import ExprNode, Literal
+from dsl.plan.global_nodes import GlobalLookupNode as GlobalLookupNode
+from dsl.plan.global_nodes import GlobalTableNode as GlobalTableNode
 from dsl.plan.join_nodes import JoinNode as JoinNode
 from dsl.plan.join_nodes import LookupNode as LookupNode
 from dsl.plan.join_nodes import TopicTableNode as TopicTableNode
@@ -271,10 +273,12 @@ Node = (
     | JoinNode
     | TopicTableNode
     | LookupNode
+    | GlobalTableNode
+    | GlobalLookupNode
 )
 
 
-DeclaredTable = AggregateNode | TableJoinNode | TopicTableNode
+DeclaredTable = AggregateNode | TableJoinNode | TopicTableNode | GlobalTableNode
 """The nodes of tables that no agent writes."""
 
 PASSING = (FilterNode, SampleNode, DedupeNode, ClockNode)
@@ -291,7 +295,9 @@ def inputs_of(node: Node) -> tuple[str, ...]:
         return (node.left, node.right)
     if isinstance(node, MergeNode):
         return node.inputs
-    return () if isinstance(node, TopicNode | TableNode | TimerNode | SourceNode | TaskNode) else (node.input,)
+    if isinstance(node, TopicNode | TableNode | GlobalTableNode | TimerNode | SourceNode | TaskNode):
+        return ()
+    return (node.input,)
 
 
 def tables_of(node: Node) -> tuple[str, ...]:

@@ -17,6 +17,8 @@ from dsl.plan.nodes import (
     ClockNode,
     DedupeNode,
     FilterNode,
+    GlobalLookupNode,
+    GlobalTableNode,
     JoinNode,
     LookupNode,
     MapNode,
@@ -48,7 +50,10 @@ _COLUMNAR = (
     TableJoinNode,
     AnswerNode,
 )
-_ROW = (DedupeNode, MapNode, JoinNode, TopicTableNode, LookupNode, AgentNode, TimerNode, SourceNode, TaskNode)
+_ROW = (
+    *(DedupeNode, MapNode, JoinNode, TopicTableNode, LookupNode, GlobalLookupNode),
+    *(AgentNode, TimerNode, SourceNode, TaskNode),
+)
 
 
 def path_of(plan: Plan, node: Node) -> str:
@@ -175,6 +180,17 @@ def _lookup(node: LookupNode) -> str:
     )
 
 
+def _global_table(node: GlobalTableNode) -> str:
+    return f"table by {', '.join(node.keys)}: the latest value, whole on every worker"
+
+
+def _global_lookup(node: GlobalLookupNode) -> str:
+    renamed = ", ".join(f"{name} as {new}" for name, new in node.right_columns if name != new)
+    return f"{node.how} join by {render(node.on)} with the row of {node.table}, which is here as a whole" + (
+        f", its {renamed}" if renamed else ""
+    )
+
+
 def _changes(node: ChangesNode) -> str:
     if node.asks:
         return f"questions of {node.table} for {node.asks}"
@@ -267,4 +283,6 @@ _WORDS: dict[type, Callable[[Any], str]] = {
     JoinNode: _join,
     TopicTableNode: _topic_table,
     LookupNode: _lookup,
+    GlobalTableNode: _global_table,
+    GlobalLookupNode: _global_lookup,
 }

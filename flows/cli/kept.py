@@ -16,7 +16,7 @@ from dsl.plan.graph import Plan
 from dsl.plan.nodes import RepartitionNode
 from flows.brokers.base import Broker
 from flows.cli.subject import PLAN_FILE, Subject, stored_plan
-from flows.compile.names import HIDDEN, changelog, store_tables
+from flows.compile.names import HIDDEN, changelog, global_store, store_tables
 from flows.errors import FlowsError, UsageError
 from flows.state.rocks import RocksStore
 from flows.state.rocks_open import destroy_store
@@ -114,7 +114,7 @@ def _topics(plan: Plan) -> Iterator[tuple[str, str]]:
 def _empty(stores: Iterable[Path], table: str | None) -> None:
     resources = RocksResources()
     for path in stores:
-        if table is None:
+        if table is None or path == path.parents[1] / global_store(table):
             destroy_store(path, resources.options)
             continue
         store = RocksStore(path, resources)

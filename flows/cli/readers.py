@@ -10,10 +10,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from dsl.plan.nodes import GlobalTableNode
 from flows.brokers.base import Broker, Member
 from flows.cli.brokers import has_data, opened_broker
 from flows.cli.http import RunningWorker, Unreachable
 from flows.cli.subject import Subject, plan_of_data
+from flows.cli.whole import row_logs
 from flows.compile.names import changelog
 from flows.compile.tables import table_decoders
 from flows.query.base import TableInfo
@@ -67,7 +69,12 @@ def offline_tables(subject: Subject, broker: Broker, *, with_stores: bool) -> Of
     plan, state = plan_of_data(subject), subject.settings.state
     tables = {}
     for name, decoder in table_decoders(plan).items():
-        part = next((p for p in plan.subtopologies if plan.table_nodes()[name].id in p.steps), None)
+        node = plan.table_nodes()[name]
+        if isinstance(node, GlobalTableNode):
+            logs = row_logs(plan, node, subject.settings, broker)
+            tables[name] = StoredTable(decoder, logs.topic.name, (), logs)
+            continue
+        part = next((p for p in plan.subtopologies if node.id in p.steps), None)
         stores = () if part is None else tuple(state / part.name / str(p) for p in range(part.partitions))
         tables[name] = StoredTable(decoder, changelog(plan.app, name), stores)
     return OfflineTables(tables, broker, _open_store if with_stores else None)

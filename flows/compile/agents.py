@@ -126,6 +126,7 @@ def _spec(
         late=late.add,
         replies=Replies(compiler.encoders, context.max_record_bytes, context.now_ms),
         ask=context.ask,
+        copies=dict(context.copies),
         part=context.part.name,
         encoder=compiler.encoders,
         emit=lambda output: outbox.append(*output),

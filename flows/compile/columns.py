@@ -11,6 +11,7 @@ from dsl.plan.nodes import (
     ClockNode,
     DedupeNode,
     FilterNode,
+    GlobalLookupNode,
     JoinNode,
     LookupNode,
     MapNode,
@@ -50,6 +51,8 @@ def _read_by(plan: Plan, node: Node) -> set[str]:
         return set(node.schema.names)
     if isinstance(node, LookupNode):
         return {*node.left_keys} | (needed_columns(plan, node.id) - {name for _, name in node.right_columns})
+    if isinstance(node, GlobalLookupNode):
+        return {*columns_of(node.on)} | (needed_columns(plan, node.id) - {name for _, name in node.right_columns})
     if isinstance(node, JoinNode):
         # All of both sides is kept, so that a step that is added later finds what was stored before.
         return {name for side in inputs_of(node) for name in schema_of_step(plan, side).names}

@@ -8,10 +8,11 @@ from typing import Any
 import msgspec
 
 from dsl.plan.graph import Plan, SubTopology
-from dsl.plan.nodes import TopicNode, partition_rule
+from dsl.plan.nodes import GlobalTableNode, TopicNode, partition_rule
 from flows.clock import Clock
 from flows.compile.columns import schema_of_step
 from flows.compile.expressions import frame_schema
+from flows.compile.global_tables import Copies
 from flows.decode.codecs import Codecs
 from flows.decode.message_keys import encode_message_key
 from flows.metrics import TaskMetrics
@@ -22,7 +23,10 @@ from flows.state.task_state import TaskState
 
 
 class TaskContext(msgspec.Struct, kw_only=True):
-    """One task's surroundings. `partitions` are the real numbers of partitions of the plan's topics."""
+    """One task's surroundings.
+
+    `partitions` are the real numbers of partitions of the plan's topics, `copies` the worker's of global tables.
+    """
 
     plan: Plan
     part: SubTopology
@@ -35,6 +39,7 @@ class TaskContext(msgspec.Struct, kw_only=True):
     max_record_bytes: int = 1_000_000
     backoff: Callable[[int], Awaitable[None]]
     ask: Callable[..., Awaitable[Any]]
+    copies: Copies = {}
 
     def now_ms(self) -> int:
         return int(self.clock.now() * 1000)
@@ -47,6 +52,7 @@ class TaskContext(msgspec.Struct, kw_only=True):
 
 def topic_encoders(plan: Plan, codecs: Codecs, max_bytes: int, now_ms: Callable[[], int]) -> Encoders:
     """Build the encoders of all declared topics."""
+    whole = {node.topic for node in plan.of_type(GlobalTableNode)}
     return Encoders(
         {
             t.name: TopicEncoder(
@@ -57,6 +63,7 @@ def topic_encoders(plan: Plan, codecs: Codecs, max_bytes: int, now_ms: Callable[
                 partition_of(plan, t, t.partitions),
                 max_bytes,
                 now_ms,
+                needs_key=t.id in whole,
             )
             for t in plan.of_type(TopicNode)
         }

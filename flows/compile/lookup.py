@@ -18,6 +18,7 @@ from dsl.plan.exprs import Column
 from dsl.plan.graph import Plan
 from dsl.plan.nodes import (
     DeclaredTable,
+    GlobalTableNode,
     Node,
     ProjectNode,
     RepartitionNode,
@@ -95,7 +96,7 @@ def _types(plan: Plan, node: DeclaredTable | TableNode) -> tuple[Any, ...]:
 
 def _source(plan: Plan, node: DeclaredTable | TableNode) -> TopicNode | RepartitionNode | None:
     """Return what decides in which partition a key is; None where nothing does."""
-    if isinstance(node, TableNode):
+    if isinstance(node, TableNode | GlobalTableNode):
         return None
     step: Node = node
     renamed: set[str] = set()

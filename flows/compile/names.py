@@ -9,6 +9,7 @@ from dsl.plan.nodes import (
     AnswerNode,
     ChangesNode,
     DedupeNode,
+    GlobalTableNode,
     JoinNode,
     RepartitionNode,
     TableJoinNode,
@@ -69,6 +70,11 @@ def late_topic(app: str, table: str) -> str:
     return f"{app}-{table}-late"
 
 
+def global_store(table: str) -> str:
+    """Name the store of a worker's copy of a global table, as tasks name theirs."""
+    return f"global:{table}/copy"
+
+
 def store_tables(plan: Plan, part: SubTopology) -> dict[str, str]:
     """Return the tables of a sub-topology's stores, each with the plan's table, join or agent that it belongs to."""
     found: dict[str, str] = {}
@@ -111,10 +117,12 @@ def _owner(plan: Plan, node: ChangesNode) -> str:
 
 def topic_specs(plan: Plan) -> list[TopicSpec]:
     """Return all topics that a plan needs, declared and internal."""
+    whole = {node.topic for node in plan.of_type(GlobalTableNode)}
     specs = [
         TopicSpec(
             name=t.name,
             partitions=t.partitions,
+            cleanup="compact" if t.id in whole and t.any_retention else "delete",
             retention=None if t.retention is None else t.retention / 1_000_000,
             internal=t.internal,
             any_retention=t.any_retention,

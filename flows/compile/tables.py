@@ -10,7 +10,15 @@ import polars as pl
 
 from dsl.fold import Fold
 from dsl.plan.graph import Plan
-from dsl.plan.nodes import AggregateNode, DeclaredTable, TableJoinNode, TableNode, TopicTableNode, fold_id
+from dsl.plan.nodes import (
+    AggregateNode,
+    DeclaredTable,
+    GlobalTableNode,
+    TableJoinNode,
+    TableNode,
+    TopicTableNode,
+    fold_id,
+)
 from dsl.plan.types import Kind
 from dsl.table import AgentTable
 from dsl.window import CountWindow
@@ -68,7 +76,7 @@ class TableDecoder:
             own = [(name, name) for name in left._schema.names if name not in kept]
             self._names = [new for _, new in (*own, *node.right_columns)]
             self._results = JoinedResults([(left, own), (right, node.right_columns)]).results
-        elif isinstance(node, TopicTableNode):
+        elif isinstance(node, TopicTableNode | GlobalTableNode):
             self._codec, self._start = KeyCodec((object,)), start_place(None)
             self._names = [name for name in node.schema.names if name not in node.keys]
             self._results = _latest(node)
@@ -166,7 +174,7 @@ def table_decoders(plan: Plan) -> dict[str, TableDecoder]:
     return {table: TableDecoder(plan, table) for table in plan.table_nodes()}
 
 
-def _latest(node: TopicTableNode) -> Callable[[Sequence[bytes]], pl.DataFrame]:
+def _latest(node: TopicTableNode | GlobalTableNode) -> Callable[[Sequence[bytes]], pl.DataFrame]:
     """Return what reads the rows of a topic's table: an event time, then the columns."""
     decode, columns = msgspec.msgpack.Decoder(row_shape(node.schema, int)).decode, frame_schema(node.schema)
 
@@ -185,16 +193,22 @@ def keys_of(node: DeclaredTable | TableNode) -> tuple[str, ...]:
 
 
 def _window(node: DeclaredTable | TableNode) -> str | None:
-    if isinstance(node, TopicTableNode) or node.window is None:
+    if isinstance(node, TopicTableNode | GlobalTableNode) or node.window is None:
         return None
     return str(node.window) if isinstance(node, AggregateNode) else node.window.shape
+
+
+def _kind(node: DeclaredTable | TableNode) -> str:
+    if isinstance(node, GlobalTableNode):
+        return "global"
+    return "declared" if not isinstance(node, TableNode) else "set" if node.sets else "dictionary"
 
 
 def _info(plan: Plan, node: DeclaredTable | TableNode) -> TableInfo:
     part = next((p for p in plan.subtopologies if node.id in p.steps), None)
     return TableInfo(
         name=node.table,
-        kind="declared" if not isinstance(node, TableNode) else "set" if node.sets else "dictionary",
+        kind=_kind(node),
         columns=tuple((f.name, str(f.type)) for f in node.schema),
         keys=keys_of(node),
         window=_window(node),

@@ -18,6 +18,7 @@ from dsl.plan.nodes import (
     ClockNode,
     DedupeNode,
     FilterNode,
+    GlobalLookupNode,
     JoinNode,
     LookupNode,
     MapNode,
@@ -46,6 +47,7 @@ from flows.compile.dictionaries import build_dictionary, build_expiry
 from flows.compile.expressions import compile_expr, frame_schema
 from flows.compile.feeds import AnswerFeed, Branch, ChangeFeed, ClockFeed, Derived, Feed, JoinFeed
 from flows.compile.foreign import foreign_join, questions
+from flows.compile.global_tables import global_lookup
 from flows.compile.joins import arrange, input_of
 from flows.compile.names import dead_letters, late_topic
 from flows.compile.pipeline import Pipeline
@@ -228,6 +230,10 @@ class TaskCompiler:
     @lower.register
     def _lookup(self, node: LookupNode) -> FrameStep:
         return lookup(self, node)
+
+    @lower.register
+    def _global_lookup(self, node: GlobalLookupNode) -> FrameStep:
+        return global_lookup(self, node)
 
     @lower.register
     def _answer(self, node: AnswerNode) -> FrameStep:

@@ -47,7 +47,7 @@ class Codecs:
         Raises `FlowsError` where the registry refuses one, `RegistryUnavailable` where it cannot be reached.
         """
         written = {name for node in self._plan.nodes.values() for name in written_by(node)}
-        read = {t.name for t in self._plan.of_type(TopicNode) if self._plan.consumers(t.id)}
+        read = self._plan.topics_read()
         for node in self._plan.of_type(TopicNode) if topics is None else topics:
             self.of(node)  # tells now what is missing
             if node.registered is None or node.id in self._ids:

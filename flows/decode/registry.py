@@ -69,6 +69,7 @@ class HttpRegistry:
         """Close the connections."""
         if self._session is not None:
             await self._session.close()
+            self._session = None
 
     async def _body(self, schema: RegisteredSchema, register: bool = True) -> dict[str, Any]:
         body: dict[str, Any] = {"schema": schema.definition}

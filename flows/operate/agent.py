@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol
 from zlib import crc32
 
@@ -62,6 +62,7 @@ class AgentSpec(msgspec.Struct, kw_only=True):
     replies: Replies
     ask: Callable[..., Awaitable[Any]]
     part: str
+    copies: Mapping[str, TableAccess] = {}
     regrouped: bool = False
 
 
@@ -72,7 +73,7 @@ class AgentInstance:
         self._spec, self.name, self.columns = spec, spec.step, spec.columns
         self.input = AgentInput(spec.key_field)
         self.savepoint = Savepoint(spec.tables)
-        self.tables: dict[str, TableAccess] = dict(self.savepoint.tables)
+        self.tables: dict[str, TableAccess] = {**spec.copies, **self.savepoint.tables}
         self.outputs: list[Output] = []
         self._answers = Answers(spec.replies, self.input)
         self.failures = 0

@@ -20,8 +20,15 @@ SIGNATURE = "Flows-Worker"
 """The header of an answer that tells which worker gives it: addresses can be stale, and ports be taken by others."""
 
 
+WHOLE = "global"
+"""The kind of tables that every worker has all of."""
+
+
 class TableInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known of a table: `kind` is "declared", "dictionary" or "set", `columns` are names and types in order."""
+    """What is known of a table: `columns` are names and types in order.
+
+    `kind` is "declared", "dictionary", "set" or "global"; a global one has no partitions, being whole on every worker.
+    """
 
     name: str
     kind: str

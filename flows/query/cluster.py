@@ -13,7 +13,7 @@ import msgspec
 import polars as pl
 
 from flows.brokers.base import Member
-from flows.query.base import Change, LocalTables, Missing, Row, TableInfo, Wanted
+from flows.query.base import WHOLE, Change, LocalTables, Missing, Row, TableInfo, Wanted, note_missing
 from flows.query.cluster_changes import ClusterChanges
 from flows.query.entries import NotEntries, unpack
 from flows.query.members import Members
@@ -95,7 +95,8 @@ class ClusterTables:
         return await asyncio.to_thread(lambda: decoder.frame(_merged(parts)))
 
     def changes(self, table: str) -> AsyncIterator[Changes]:
-        self._decoders[table]
+        if self._decoders[table].info.kind == WHOLE:
+            return self._local.changes(table)
         return self._changes.subscribe(table)
 
     async def close(self) -> None:
@@ -112,6 +113,10 @@ class ClusterTables:
     async def _parts(
         self, table: str, wanted: Wanted, missing: Lacks | None, only: Collection[int] | None = None
     ) -> Parts:
+        if self._decoders[table].info.kind == WHOLE:
+            part = await self._local.part(table, wanted)
+            note_missing(missing, part.missing)
+            return [part.entries]
         return await spread(
             self._members, table, self._tasks[table], self._entries_of(table, wanted), missing, only=only
         )

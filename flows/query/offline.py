@@ -17,7 +17,7 @@ from flows.brokers.base import Broker, Records, TopicPartition
 from flows.errors import BrokerUnavailable
 from flows.query.base import Change, Missing, Row, TableInfo
 from flows.query.rows import Entry, RowDecoder, select_rows, window_starts
-from flows.state.base import Store
+from flows.state.base import Logs, Store
 
 RESERVED = b"\xff\xff"
 """What the keys of changelog records begin with that are no rows."""
@@ -37,11 +37,15 @@ _PATIENCE = 30.0
 
 
 class StoredTable(msgspec.Struct, frozen=True):
-    """Where a table lies: its changelog topic, and the folder of each partition's store."""
+    """Where a table lies: its changelog topic, and the folder of each partition's store.
+
+    `logs` reads the changelog, where that is another's topic, whose records have to be made rows.
+    """
 
     decoder: RowDecoder
     changelog: str
     stores: tuple[Path, ...]
+    logs: Logs | None = None
 
 
 class OfflineTables:
@@ -100,9 +104,10 @@ class OfflineTables:
             # One dict a partition: agents may write a key in several, and each is a row.
             rows: PartitionRows = {tp: {} for tp in tps}
             # 1
+            logs = stored.logs or self._broker
             positions = await self._heads(table, stored, tps, rows)
             # 2
-            await self._replay(positions, rows)
+            await self._replay(logs, positions, rows)
             self._read[table] = list(stored.decoder.visible(sorted(e for part in rows.values() for e in part.items())))
         return self._read[table]
 
@@ -121,12 +126,12 @@ class OfflineTables:
                 positions[tp] = position
         return positions
 
-    async def _replay(self, positions: dict[TopicPartition, int], rows: PartitionRows) -> None:
+    async def _replay(self, logs: Logs, positions: dict[TopicPartition, int], rows: PartitionRows) -> None:
         ends = await self._broker.end_offsets(positions)
         behind = {tp: at for tp, at in positions.items() if at < ends[tp]}
         if not behind:
             return
-        reader = self._broker.reader(behind)
+        reader = logs.reader(behind)
         try:
             while behind:
                 fetched = await reader.fetch(_FETCH, _PATIENCE)

@@ -12,16 +12,25 @@ from dsl.plan.graph import Plan
 from flows.brokers.base import Broker, Outgoing, TopicPartition
 from flows.clock import Clock
 from flows.compile.context import topic_encoders
+from flows.compile.global_tables import Copies
 from flows.decode.codecs import Codecs
 from flows.run.asking import Asking
 from flows.run.environment import Environment
 
 
 class DirectRuntime:
-    """No tables, no record in hand; what is sent is durable on return."""
+    """No tables but the global ones, no record in hand; what is sent is durable on return."""
 
-    def __init__(self, plan: Plan, codecs: Codecs, broker: Broker, clock: Clock, asking: Asking) -> None:
-        self.tables: dict[str, TableAccess] = {}
+    def __init__(
+        self,
+        plan: Plan,
+        codecs: Codecs,
+        broker: Broker,
+        clock: Clock,
+        asking: Asking,
+        copies: Copies | None = None,
+    ) -> None:
+        self._copies: Copies = {} if copies is None else copies
         self.now = clock.now
         self.ask = asking.ask
         self._codecs, self._broker = codecs, broker
@@ -30,7 +39,12 @@ class DirectRuntime:
     @classmethod
     def of(cls, env: Environment) -> DirectRuntime:
         """Return that of a worker."""
-        return cls(env.plan, env.codecs, env.broker, env.clock, env.asking)
+        return cls(env.plan, env.codecs, env.broker, env.clock, env.asking, env.copies)
+
+    @property
+    def tables(self) -> dict[str, TableAccess]:
+        """The global tables, as far as they are here by now."""
+        return dict(self._copies)
 
     def in_hand(self) -> tuple[float | None, Any]:
         """Return that no record is in hand."""

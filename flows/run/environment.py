@@ -10,6 +10,7 @@ import msgspec
 from dsl.plan.graph import Plan
 from flows.brokers.base import Broker
 from flows.clock import Clock
+from flows.compile.global_tables import GlobalCopy
 from flows.compile.tables import TableDecoder
 from flows.decode.codecs import Codecs
 from flows.metrics import WorkerMetrics
@@ -60,6 +61,7 @@ class Environment(msgspec.Struct, kw_only=True):
     max_ahead: float = 3600.0
     guarantee: Guarantee = "exactly_once"
     probe: Probe = no_probe
+    copies: dict[str, GlobalCopy] = {}
     turns: Turns = msgspec.field(default_factory=Turns)
 
     @property

@@ -11,8 +11,9 @@ from typing import TypeVar
 import msgspec
 import polars as pl
 
+from flows.compile.global_tables import Copies
 from flows.compile.tables import TableDecoder
-from flows.query.base import Change, Missing, Part, Row, TableInfo, Wanted, note_missing
+from flows.query.base import WHOLE, Change, Missing, Part, Row, TableInfo, Wanted, note_missing
 from flows.query.entries import pack
 from flows.query.live import ChangeHub
 from flows.query.rows import Entry, select_entries, select_rows, window_starts
@@ -25,8 +26,14 @@ class LiveTables:
     """Implements `LocalTables`. Reading happens in a thread, on snapshots taken at one moment."""
 
     def __init__(
-        self, worker: str, decoders: Mapping[str, TableDecoder], tasks: Callable[[], list[Task]], hub: ChangeHub
+        self,
+        worker: str,
+        decoders: Mapping[str, TableDecoder],
+        tasks: Callable[[], list[Task]],
+        hub: ChangeHub,
+        copies: Copies | None = None,
     ) -> None:
+        self._copies: Copies = {} if copies is None else copies
         self._worker, self._decoders, self._tasks, self._hub = worker, decoders, tasks, hub
 
     def list(self) -> builtins.list[TableInfo]:
@@ -102,6 +109,8 @@ class LiveTables:
         `at` reads the entry of this key only.
         """
         bounds = (b"", None) if at is None else (at, at + b"\x00")
+        if self._decoders[table].info.kind == WHOLE:
+            return await self._read_copy(table, read, bounds)
         held = self._held(table)
         lacks = {p: why for p in partitions if (why := _why_not(held.get(p))) is not None}
         states = [held[p].state for p in partitions if p not in lacks]
@@ -115,6 +124,15 @@ class LiveTables:
         return found, [
             Missing(table=table, partition=p, worker=self._worker, reason=why) for p, why in sorted(lacks.items())
         ]
+
+    async def _read_copy(
+        self, table: str, read: Callable[[Iterator[Entry]], Result], bounds: tuple[bytes, bytes | None]
+    ) -> tuple[Result, builtins.list[Missing]]:
+        copy = self._copies.get(table)
+        if copy is None:
+            lack = Missing(table=table, partition=0, worker=self._worker, reason="is about to be read")
+            return read(iter(())), [lack]
+        return await asyncio.to_thread(lambda: read(copy.entries(*bounds))), []
 
 
 def _why_not(task: Task | None) -> str | None:

@@ -14,7 +14,7 @@ from flows.state.rocks_options import RocksResources
 
 log = logging.getLogger("flows.state")
 
-_FOLDERS = 8
+_FOLDERS = 64
 
 
 class Stores:

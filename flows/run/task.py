@@ -154,6 +154,7 @@ class Task:
             max_record_bytes=env.broker.max_record_bytes,
             backoff=env.backoff,
             ask=env.asking.ask,
+            copies=env.copies,
         )
 
     def _checked_fingerprints(self, tables: Mapping[str, str], found: Mapping[str, bytes]) -> dict[str, bytes]:
@@ -338,8 +339,7 @@ class Task:
 
     def repartition_inputs(self) -> list[TopicPartition]:
         """Return the internal inputs, whose processed records may be purged."""
-        internal = {n.topic for n in self.env.plan.of_type(RepartitionNode)}
-        return [tp for tp in self.positions if tp.topic in internal]
+        return [tp for tp in self.positions if tp.topic in {n.topic for n in self.env.plan.of_type(RepartitionNode)}]
 
     @property
     def watermark(self) -> int | None:

@@ -31,6 +31,7 @@ from flows.run.direct import DirectRuntime, as_runtime
 from flows.run.drained import is_drained
 from flows.run.environment import Environment, Probe, no_probe
 from flows.run.gateway import make_gateway
+from flows.run.global_tables import GlobalTables
 from flows.run.handover import Handover
 from flows.run.live_tables import LiveTables
 from flows.run.own_work import OwnWork
@@ -94,7 +95,7 @@ class Worker:
         """Run the app.
 
         1. Make the data folder, connect to the broker, create or check the topics, register their schemas.
-        2. Serve the page, so that it tells what goes on from the beginning.
+        2. Serve the page, so that it tells what goes on from the beginning; read the global tables.
         3. Join the group; run the tasks that it gives (`Handover`), until asked to stop, drained or failed.
         4. Finish and commit every task, leave the group, close.
 
@@ -120,7 +121,7 @@ class Worker:
         board = StatusBoard(self.plan.app, self.id, self, env.broker, self.metrics)
         self.board = board
         token = self.settings.read_web_token()
-        local = LiveTables(self.id, env.decoders, lambda: list(self.tasks.values()), self._hub)
+        local = LiveTables(self.id, env.decoders, lambda: list(self.tasks.values()), self._hub, env.copies)
         cluster = Cluster(env, self.id, local, board, token)
 
         async def query(sql: str) -> Result:
@@ -136,7 +137,7 @@ class Worker:
         copies = Standbys(
             env, self.settings.standby_replicas, stored=self._stores.positions, discard=self._stores.discard
         )
-        own = OwnWork(self._app, env)
+        own, whole = OwnWork(self._app, env), GlobalTables(env)
         moves: asyncio.Queue[tuple[frozenset[str], frozenset[str]]] = asyncio.Queue()
         handover = self._handover = Handover(
             env, self.id, self._runner, copies, self._fail, lambda *moved: moves.put_nowait(moved)
@@ -164,6 +165,7 @@ class Worker:
                 self.address = await web.start()
                 log.info("the live page is at %s", self.address)
             await own.started()
+            await whole.start()
             # 3
             await handover.join(self.address, plan_hash(self.plan))
             helpers = [
@@ -172,6 +174,7 @@ class Worker:
                     self._keep_up(board.measure),
                     self._keep_up(lambda: self._purge(env)),
                     handover.follow(),
+                    whole.follow(),
                     handover.watch(),
                     handover.report(),
                     self._tell_moves(own, moves),
@@ -194,6 +197,7 @@ class Worker:
                 await web.stop()
             await env.asking.close()
             await cluster.close()
+            await whole.close()
             self._hub.close()
 
     def _helper(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:

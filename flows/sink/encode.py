@@ -32,8 +32,10 @@ class TopicEncoder:
         partitioner: PartitionOf,
         max_bytes: int,
         now_ms: Callable[[], int],
+        *,
+        needs_key: bool = False,
     ) -> None:
-        self._node, self._type = node, type_
+        self._node, self._type, self._needs_key = node, type_, needs_key
         self._encode, self._encode_key, self._partitioner = encode, encode_key, partitioner
         self._max_bytes, self._now_ms = max_bytes, now_ms
         self.topic, self.partitions, self.key_field = node.name, node.partitions, node.key
@@ -62,6 +64,8 @@ class TopicEncoder:
             if key is None and node.key is not None:
                 key = getattr(value, node.key)
         key_bytes = self._encode_key(key)
+        if key_bytes is None and self._needs_key:
+            raise ValueError(f"topic {node.name!r} is read as a global table: a record without a key is no row of it")
         size = len(data or b"") + len(key_bytes or b"")
         if size > self._max_bytes:
             raise RecordTooLarge(f"topic {node.name!r}: a record of {size} bytes, more than {self._max_bytes}")

@@ -11,6 +11,8 @@ from typing import Protocol
 
 import msgspec
 
+from flows.brokers.base import Reader, TopicPartition
+
 OPEN = b"\xc1"
 """First byte of values that readers do not see yet: those of windows that wait for their end. Never used by msgpack."""
 
@@ -86,3 +88,15 @@ class Store(Protocol):
         """Make all writes so far durable on disk."""
 
     def close(self) -> None: ...
+
+
+class Logs(Protocol):
+    """What is replayed: of a broker, or of a topic whose records are read as rows."""
+
+    async def topic_ids(self, names: Iterable[str]) -> dict[str, str]: ...
+
+    async def start_offsets(self, tps: Iterable[TopicPartition]) -> dict[TopicPartition, int]: ...
+
+    async def end_offsets(self, tps: Iterable[TopicPartition]) -> dict[TopicPartition, int]: ...
+
+    def reader(self, positions: Mapping[TopicPartition, int]) -> Reader: ...

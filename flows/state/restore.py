@@ -12,10 +12,10 @@ from typing import cast
 
 import msgspec
 
-from flows.brokers.base import Broker, Records, TopicPartition
+from flows.brokers.base import Records, TopicPartition
 from flows.clock import Clock, SystemClock
 from flows.errors import BrokerUnavailable, OffsetOutOfRange, StateError
-from flows.state.base import Store
+from flows.state.base import Logs, Store
 from flows.state.keys import RESERVED_PREFIX
 from flows.state.restore_target import Target, target_of
 from flows.state.task_state import TaskState
@@ -31,6 +31,7 @@ _REBUILDS = 3
 
 Progress = Callable[[str, int, int, float], None]
 """Called with table, offsets done, offsets in total, and records a second over all tables."""
+
 
 Probe = Callable[[str], None]
 """Called at each numbered step; tests raise there to crash the restore."""
@@ -55,7 +56,7 @@ class Replay(msgspec.Struct):
 
 async def restore(
     target: Store | TaskState,
-    broker: Broker,
+    broker: Logs,
     changelogs: Mapping[str, TopicPartition],
     progress: Progress = lambda table, done, total, rate: None,
     *,
@@ -100,7 +101,7 @@ async def restore(
 
 
 async def _plan(
-    sink: Target, broker: Broker, changelogs: Mapping[str, TopicPartition], too_old: float, probe: Probe
+    sink: Target, broker: Logs, changelogs: Mapping[str, TopicPartition], too_old: float, probe: Probe
 ) -> list[Replay]:
     # 1
     tps = list(changelogs.values())
@@ -138,7 +139,7 @@ class _Run:
     def __init__(
         self,
         sink: Target,
-        broker: Broker,
+        broker: Logs,
         replays: list[Replay],
         progress: Progress,
         stall_after: float,

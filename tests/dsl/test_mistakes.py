@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 
 from flows import DeclarationError
-from tests.dsl.mistakes import agents, behind, codecs, expressions, joins, routing, shaping, tables, topics
+from tests.dsl.mistakes import agents, behind, codecs, expressions, globals, joins, routing, shaping, tables, topics
 from tests.golden import assert_golden
 
 HERE = Path(__file__).parent
 MISTAKES: dict[str, Callable[[], None]] = {
     name: function
-    for module in (topics, codecs, expressions, tables, behind, agents, routing, shaping, joins)
+    for module in (topics, codecs, expressions, tables, behind, agents, routing, shaping, joins, globals)
     for name, function in vars(module).items()
     if inspect.isfunction(function) and "# here" in inspect.getsource(function)
 }
