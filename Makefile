@@ -4,6 +4,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
+# The tests of a file share what it starts, so one process runs them. In the order of the folders: the longest files have
+# few tests, and would be the last to start.
+JOBS := 2
+SIDE_BY_SIDE = -n $(JOBS) --dist loadfile --no-loadscope-reorder
+
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help demo test check format bench chaos clean
@@ -14,10 +19,10 @@ help:  ## Show what there is.
 demo: $(VENV)/.installed-demo  ## Replay 336,776 real flights and watch the tables. ARGS=--drain stops at the end.
 	@exec $(BIN)/flows worker -l info -A examples/flights $(ARGS)
 
-test: $(VENV)/.installed-dev  ## Run all tests, Chromium's and Kafka's too. ARGS=tests/docs runs some.
+test: $(VENV)/.installed-dev  ## Run all tests, Chromium's and Kafka's too, JOBS=2 at once. ARGS=tests/docs runs some.
 	@.ci/browser
 	@.ci/kafka >/dev/null
-	@exec $(BIN)/python -m pytest $(ARGS)
+	@exec $(BIN)/python -m pytest $(SIDE_BY_SIDE) $(ARGS)
 
 check: $(VENV)/.installed-dev  ## Lint, formatting, strict types.
 	$(BIN)/ruff check .

@@ -11,6 +11,7 @@ a group waits for no further members: what a real cluster does too, sooner.
 
 from __future__ import annotations
 
+import os
 import random
 import shutil
 import signal
@@ -61,7 +62,10 @@ def unique(what: str) -> str:
 def free_ports(count: int) -> list[int]:
     """Return ports that nobody listens at, and that no outgoing connection is given."""
     found: list[int] = []
-    for port in random.SystemRandom().sample(_PORTS, len(_PORTS)):
+    # Processes that run the suite side by side (pytest-xdist) would find the same one free before either takes it.
+    process, processes = os.environ.get("PYTEST_XDIST_WORKER", "gw0"), os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")
+    own = _PORTS[int(process.removeprefix("gw")) % int(processes) :: int(processes)]
+    for port in random.SystemRandom().sample(own, len(own)):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
