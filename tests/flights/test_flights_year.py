@@ -10,10 +10,13 @@ import pytest
 
 from tests.flights import expected
 from tests.flights.checks import assert_alerts_are_exact, assert_tables_are_exact
+from tests.flights.part import package_of
 from tests.flights.workers import Process, until_replayed
 from tests.kafka.cluster import Cluster
 
 YEAR = 336_776
+SPRING = 4
+"""Months that are enough where workers share or hand over: 110,000 flights."""
 
 
 async def test_the_drained_year_is_exact(tmp_path: Path) -> None:
@@ -47,26 +50,26 @@ async def test_a_worker_killed_again_and_again_loses_and_doubles_nothing(tmp_pat
 
 
 @pytest.mark.crash
-async def test_two_workers_share_the_year_and_one_is_killed(tmp_path: Path) -> None:
-    data = tmp_path / "data"
+async def test_two_workers_share_the_flights_and_one_is_killed(tmp_path: Path) -> None:
+    data, packages = tmp_path / "data", package_of(SPRING, tmp_path / "packages")
     options = ("--set", "lease=2s")
-    first = Process(data, *options, log=tmp_path / "first.log")
+    first = Process(data, *options, log=tmp_path / "first.log", packages=packages)
     await until_replayed(data, 2_000, first)
-    second = Process(data, *options, "--drain", log=tmp_path / "second.log")
+    second = Process(data, *options, "--drain", log=tmp_path / "second.log", packages=packages)
     try:
-        await until_replayed(data, 150_000, first)
+        await until_replayed(data, 40_000, first)
     finally:
         first.kill()
     assert second.wait() == 0, (tmp_path / "second.log").read_text()
-    assert_tables_are_exact(data, expected.departures())
-    await assert_alerts_are_exact(data, expected.departures())
+    assert_tables_are_exact(data, expected.departures(SPRING))
+    await assert_alerts_are_exact(data, expected.departures(SPRING))
 
 
 async def test_ctrl_c_commits_and_the_next_start_goes_on(tmp_path: Path) -> None:
-    data = tmp_path / "data"
-    process = Process(data)
-    await until_replayed(data, 100_000, process)
+    data, packages = tmp_path / "data", package_of(SPRING, tmp_path / "packages")
+    process = Process(data, packages=packages)
+    await until_replayed(data, 40_000, process)
     process.interrupt()
     assert process.wait() == 0
-    assert Process(data, "--drain").wait() == 0
-    assert_tables_are_exact(data, expected.departures())
+    assert Process(data, "--drain", packages=packages).wait() == 0
+    assert_tables_are_exact(data, expected.departures(SPRING))

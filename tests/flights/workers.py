@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import subprocess
 import sys
@@ -13,17 +14,20 @@ from flows.brokers.base import Broker, TopicPartition
 from flows.brokers.registry import open_broker
 from tests.flights.checks import EXAMPLE
 
+ROOT = Path(__file__).parents[2]
 PATIENCE = 240.0
 
 
 class Process:
-    """One `flows worker` on the flights."""
+    """One `flows worker` on the flights: of the year, or as `packages` has them (see `package_of`)."""
 
-    def __init__(self, data: Path, *options: str, log: Path | None = None) -> None:
+    def __init__(self, data: Path, *options: str, log: Path | None = None, packages: Path | None = None) -> None:
         command = [sys.executable, "-m", "flows", "worker", "-A", str(EXAMPLE), "--data", str(data)]
         self._log = (log or data.parent / "worker.log").open("ab")
         page = () if "--web-port" in options else ("--web-port", "-1")
-        self.process = subprocess.Popen([*command, *page, *options], stdout=self._log, stderr=self._log)
+        first = os.pathsep.join(map(str, filter(None, (packages, ROOT))))
+        environ = {**os.environ, "PYTHONPATH": first}
+        self.process = subprocess.Popen([*command, *page, *options], stdout=self._log, stderr=self._log, env=environ)
 
     def kill(self) -> None:
         """Kill it as a power cut would."""
