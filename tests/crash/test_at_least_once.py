@@ -137,7 +137,7 @@ DEATHS = st.lists(st.tuples(st.sampled_from(STEPS), st.integers(1, 12)), max_siz
 FAULTS = st.lists(st.sampled_from(["none", "none", "unavailable", "unknown", "dies"]), max_size=12)
 
 
-@drawn(20)
+@drawn(12)
 @given(DEATHS, FAULTS, st.lists(st.integers(1, 9), min_size=1, max_size=4))
 def test_death_again_and_again_on_a_broker_without_transactions(
     deaths: list[tuple[str, int]], faults: list[str], sizes: list[int]

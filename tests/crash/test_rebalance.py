@@ -94,7 +94,7 @@ def test_death_of_the_one_that_takes(step: str) -> None:
 DEATHS = st.lists(st.tuples(st.sampled_from(["", "a", "b", "c"]), st.sampled_from([*REBALANCES, *STEPS])), max_size=8)
 
 
-@drawn(25)
+@drawn(15)
 @given(DEATHS)
 def test_deaths_at_any_steps_in_any_order(deaths: list[tuple[str, str]]) -> None:
     survive(*deaths)

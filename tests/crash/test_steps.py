@@ -105,7 +105,7 @@ def test_death_in_the_restore_after_a_death_in_the_restore(step: str, again: str
 DEATHS = st.lists(st.tuples(st.sampled_from(STEPS), st.integers(1, 12)), min_size=1, max_size=6)
 
 
-@drawn(20)
+@drawn(12)
 @given(DEATHS, st.lists(st.integers(1, 9), min_size=1, max_size=4))
 def test_death_again_and_again(deaths: list[tuple[str, int]], sizes: list[int]) -> None:
     airport, probe = Airport(), Deaths(*deaths)
@@ -143,7 +143,7 @@ class UnsteadyProducer:
         await self._producer.close()
 
 
-@drawn(20)
+@drawn(12)
 @given(st.lists(st.sampled_from(["lost", "applied", "none"]), max_size=12), st.lists(st.integers(1, 9), min_size=1))
 def test_commits_whose_outcome_is_unknown(faults: list[str], sizes: list[int]) -> None:
     airport, probe, broker = Airport(), Deaths(), Unsteady(*faults)

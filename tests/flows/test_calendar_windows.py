@@ -59,7 +59,7 @@ def stretched(history: list[Sent]) -> list[Sent]:
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-@drawn(20)
+@drawn(10)
 @given(histories(2), CUTS)
 def test_calendar_windows_over_random_histories(shape: str, history: list[Sent], cuts: list[str]) -> None:
     window, naive = SHAPES[shape]

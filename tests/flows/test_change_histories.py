@@ -18,7 +18,7 @@ from tests.oracle import changes as tables
 from tests.oracle.tables import Group, Sent, TableOracle
 from tests.oracle.windows import Windows
 
-MODEST = drawn(25)
+MODEST = drawn(15)
 Row = dict[str, Any]
 
 

@@ -25,7 +25,7 @@ SHAPES: dict[str, tuple[Any, Counted]] = {
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-@drawn(20)
+@drawn(12)
 @given(histories(2), CUTS)
 def test_count_windows_over_random_histories(shape: str, history: list[Sent], cuts: list[str]) -> None:
     window, naive = SHAPES[shape]

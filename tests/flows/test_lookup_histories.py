@@ -39,7 +39,7 @@ def told(drawn: list[Any]) -> list[Told]:
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-@drawn(40)
+@drawn(25)
 @given(st.lists(_DRAWN, max_size=25), CUTS)
 def test_a_stream_and_a_topics_table(shape: str, drawn: list[Any], cuts: list[str]) -> None:
     how, history = SHAPES[shape]

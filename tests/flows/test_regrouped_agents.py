@@ -133,7 +133,7 @@ CUTS = st.lists(st.sampled_from(["commit", "batch", "crash", "crash in batch", "
 SENT = st.lists(st.tuples(st.sampled_from("abcd"), st.sampled_from("xyz"), st.integers(-1, 3)), max_size=20)
 
 
-@drawn(60)
+@drawn(30)
 @given(SENT, CUTS, st.integers(1, 3))
 def test_any_history_counts_each_record_once(sent: list[Any], cuts: list[str], partitions: int) -> None:
     site = Site(partitions=partitions)

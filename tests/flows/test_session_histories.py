@@ -35,7 +35,7 @@ def in_microseconds(s: Sessions) -> Sessions:
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-@drawn(25)
+@drawn(14)
 @given(histories(2), CUTS)
 def test_sessions_of_a_topic_keyed_by_the_group(shape: str, history: list[Sent], cuts: list[str]) -> None:
     window, naive = SHAPES[shape]
@@ -44,7 +44,7 @@ def test_sessions_of_a_topic_keyed_by_the_group(shape: str, history: list[Sent],
 
 
 @pytest.mark.parametrize("shape", ["grace", "close, retention"])
-@drawn(20)
+@drawn(12)
 @given(histories(1), CUTS)
 def test_sessions_behind_a_repartition_by_two_columns(shape: str, history: list[Sent], cuts: list[str]) -> None:
     window, naive = SHAPES[shape]

@@ -147,7 +147,7 @@ def do(s: Any, op: Any) -> Any:
     return None
 
 
-@drawn(100)
+@drawn(50)
 @given(STEPS, CUTS)
 def test_any_history_reads_as_sets_would(steps: list[Any], cuts: list[str]) -> None:
     model: dict[str, set[int]] = {"a": set(), "b": set()}

@@ -59,7 +59,7 @@ def test_untyped_streams_are_merged_for_agents() -> None:
 SEGMENTS = st.lists(st.tuples(histories(most=8), histories(most=8)), max_size=4)
 
 
-@drawn(60)
+@drawn(40)
 @given(SEGMENTS, st.lists(st.sampled_from(["", "crash", "rebalance", "crash in batch"]), min_size=1, max_size=4))
 def test_merged_records_come_in_the_order_of_time(
     segments: list[tuple[list[Sent], list[Sent]]], cuts: list[str]
@@ -187,7 +187,7 @@ def test_one_silent_input_does_not_hold_back_for_ever(silent: str) -> None:
         assert [r.timestamp for r in t.late(table)] == [101.0, 102.0, 103.0]
 
 
-@drawn(80)
+@drawn(50)
 @given(histories(2, most=40), CUTS, st.sampled_from([1, 5, 30, 400]))
 def test_repetitions_are_left_out(history: list[Sent], cuts: list[str], within: int) -> None:
     app = flows.App("o")

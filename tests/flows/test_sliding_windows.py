@@ -35,7 +35,7 @@ def in_microseconds(s: Sliding) -> Sliding:
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-@drawn(20)
+@drawn(12)
 @given(histories(2), CUTS)
 def test_sliding_windows_of_a_topic_keyed_by_the_group(shape: str, history: list[Sent], cuts: list[str]) -> None:
     window, naive = SHAPES[shape]
@@ -43,7 +43,7 @@ def test_sliding_windows_of_a_topic_keyed_by_the_group(shape: str, history: list
     compare(lambda topic: topic.window(window).agg(**DECLARED).table("t"), oracle, history, cuts, 2)
 
 
-@drawn(20)
+@drawn(12)
 @given(histories(1), CUTS)
 def test_sliding_windows_behind_a_repartition_by_two_columns(history: list[Sent], cuts: list[str]) -> None:
     window, naive = SHAPES["close, retention"]

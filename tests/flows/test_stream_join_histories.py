@@ -30,7 +30,7 @@ def joined(left: flows.Stream, right: flows.Stream, shape: tuple[str, float, flo
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-@drawn(40)
+@drawn(20)
 @given(HISTORIES, CUTS)
 def test_a_join_of_two_topics(shape: str, drawn: list[Any], cuts: list[str]) -> None:
     app = flows.App("o")
@@ -57,7 +57,7 @@ ASOF: dict[str, tuple[str, str, float, float, bool]] = {
 
 
 @pytest.mark.parametrize("shape", ASOF)
-@drawn(30)
+@drawn(18)
 @given(HISTORIES, CUTS)
 def test_an_asof_join_of_two_topics(shape: str, drawn: list[Any], cuts: list[str]) -> None:
     app = flows.App("o")
@@ -117,7 +117,7 @@ class Both(flows.Record):
 
 
 @pytest.mark.parametrize("shape", ["inner, grace", "left", "outer", "outer, grace, uneven"])
-@drawn(30)
+@drawn(18)
 @given(HISTORIES, CUTS)
 def test_a_join_of_a_topic_with_itself(shape: str, drawn: list[Any], cuts: list[str]) -> None:
     """The sides have one stream time, and no cut decides which record comes first."""

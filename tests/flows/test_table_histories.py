@@ -35,7 +35,7 @@ def in_microseconds(w: Windows) -> Windows:
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-@drawn(18)
+@drawn(10)
 @given(histories(2), CUTS)
 def test_windows_of_a_topic_keyed_by_the_group(shape: str, history: list[Sent], cuts: list[str]) -> None:
     window, naive = SHAPES[shape]
@@ -44,7 +44,7 @@ def test_windows_of_a_topic_keyed_by_the_group(shape: str, history: list[Sent], 
 
 
 @pytest.mark.parametrize("shape", ["tumbling, grace", "hopping, uneven", "retention", "close, retention"])
-@drawn(18)
+@drawn(10)
 @given(histories(1), CUTS)
 def test_windows_behind_a_repartition_of_one_partition(shape: str, history: list[Sent], cuts: list[str]) -> None:
     window, naive = SHAPES[shape]
@@ -56,7 +56,7 @@ def test_windows_behind_a_repartition_of_one_partition(shape: str, history: list
     compare(table_of, oracle, history, cuts, 1)
 
 
-@drawn(30)
+@drawn(18)
 @given(histories(3), CUTS)
 def test_windows_behind_a_repartition_of_several_partitions_with_grace(history: list[Sent], cuts: list[str]) -> None:
     oracle = TableOracle(["other", "text"], in_microseconds(Windows(10, 5, 10_000)), NAIVE)
@@ -69,14 +69,14 @@ def test_windows_behind_a_repartition_of_several_partitions_with_grace(history: 
 
 
 @pytest.mark.parametrize("keys", [["key"], ["other"], ["key", "n"]])
-@drawn(18)
+@drawn(10)
 @given(histories(3), CUTS)
 def test_tables_without_windows(keys: list[str], history: list[Sent], cuts: list[str]) -> None:
     oracle = TableOracle(keys, None, NAIVE)
     compare(lambda topic: topic.group_by(*keys).agg(**DECLARED).table("t"), oracle, history, cuts, 3)
 
 
-@drawn(30)
+@drawn(18)
 @given(histories(2), CUTS, st.integers(-3, 3))
 def test_filters_leave_out_records_but_not_their_time(history: list[Sent], cuts: list[str], least: int) -> None:
     def keep(fields: dict[str, Any]) -> bool:

@@ -28,7 +28,7 @@ DECLARED: dict[str, tuple[Aggregate, str, dict[str, Any]]] = {
 }
 
 
-@drawn(40)
+@drawn(15)
 @given(histories(), CUTS, CUTS)
 def test_agrees_with_the_oracle_and_not_with_the_cuts(events: list[Event], batches: list[int], commits: list[int]):
     made = aggregation(**{name: aggregate for name, (aggregate, _, _) in DECLARED.items()})
