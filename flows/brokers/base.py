@@ -151,7 +151,7 @@ class Transaction(msgspec.Struct, kw_only=True):
 
 
 class Producer(Protocol):
-    """The one writer of a task. A newer producer of the same id fences the older."""
+    """The one writer of a task. A newer producer of the same id fences the older, or the loss of the task's place."""
 
     async def commit(self, transaction: Transaction) -> dict[TopicPartition, int]:
         """Apply all of the transaction or nothing; return the end offset of each written partition.
@@ -242,8 +242,11 @@ class Broker(Protocol):
 
     async def start_offsets(self, tps: Iterable[TopicPartition]) -> dict[TopicPartition, int]: ...
 
-    async def end_offsets(self, tps: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
-        """Return the position after the last committed record of each partition."""
+    async def end_offsets(self, tps: Iterable[TopicPartition], *, written: bool = False) -> dict[TopicPartition, int]:
+        """Return the position after the last committed record of each partition.
+
+        With `written`, that after the last record of transactions under way too: to read up to there waits for them.
+        """
 
     def reader(self, positions: Mapping[TopicPartition, int]) -> Reader:
         """Open a reader at these positions."""
@@ -251,10 +254,17 @@ class Broker(Protocol):
     async def produce(self, outputs: Mapping[TopicPartition, Outgoing]) -> dict[TopicPartition, int]:
         """Append records durably and atomically, outside of any task; return the end offsets."""
 
-    async def producer(self, transactional_id: str) -> Producer:
-        """Take over a transactional id: earlier holders are fenced from this moment."""
+    async def producer(
+        self, transactional_id: str, *, group: str = "", inputs: Iterable[TopicPartition] = ()
+    ) -> Producer:
+        """Take over a transactional id: earlier holders are fenced from this moment.
 
-    async def appender(self, transactional_id: str) -> Appender:
+        A task of a `group` that this process has joined is fenced with its place in the group, where the broker can
+        tell (Kafka): its commits then share transactions with those of the process's other tasks. `inputs` are what
+        it reads. Close it before the task is released.
+        """
+
+    async def appender(self, transactional_id: str, *, group: str = "") -> Appender:
         """Take over a transactional id as `producer` does, to write without transactions: at least once."""
 
     async def committed(

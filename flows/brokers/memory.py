@@ -136,7 +136,7 @@ class MemoryBroker:
     async def start_offsets(self, tps: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
         return {tp: self._log(tp).start for tp in tps}
 
-    async def end_offsets(self, tps: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
+    async def end_offsets(self, tps: Iterable[TopicPartition], *, written: bool = False) -> dict[TopicPartition, int]:
         return {tp: self._log(tp).end for tp in tps}
 
     def reader(self, positions: Mapping[TopicPartition, int]) -> Reader:
@@ -150,10 +150,12 @@ class MemoryBroker:
         self.news = asyncio.Event()
         return {tp: self._log(tp).end for tp in outputs}
 
-    async def producer(self, transactional_id: str) -> Producer:
+    async def producer(
+        self, transactional_id: str, *, group: str = "", inputs: Iterable[TopicPartition] = ()
+    ) -> Producer:
         return await self.appender(transactional_id)
 
-    async def appender(self, transactional_id: str) -> Appender:
+    async def appender(self, transactional_id: str, *, group: str = "") -> Appender:
         epoch = self._epochs[transactional_id] = self._epochs.get(transactional_id, 0) + 1
         return _MemoryProducer(self, transactional_id, epoch)
 

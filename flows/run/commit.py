@@ -119,16 +119,17 @@ class Committer:
         for table, fingerprint in self._fingerprints.items():
             tp = changelogs.setdefault(table, TopicPartition(changelog(env.plan.app, table), self._partition))
             outputs.setdefault(tp, Outgoing()).append(FINGERPRINT, fingerprint, now)
-        return Transaction(group=env.group, outputs=outputs, offsets=self._offsets(positions)), changelogs
+        offsets = self._offsets(positions)
+        new = {tp: now for tp, now in offsets.items() if self._committed.get(tp, Committed(0)) != now}
+        # By the positions Kafka refuses who has lost the task: what moves none confirms them.
+        return Transaction(group=env.group, outputs=outputs, offsets=new or (offsets if outputs else {})), changelogs
 
     def _offsets(self, positions: dict[TopicPartition, int]) -> dict[TopicPartition, Committed]:
-        new = {}
+        found = {}
         for tp, branch in self._pipeline.branches.items():
             mark = branch.source.watermark
-            committed = Committed(positions[tp], "" if mark.is_fresh else mark.encode())
-            if self._committed.get(tp, Committed(0)) != committed:
-                new[tp] = committed
-        return new
+            found[tp] = Committed(positions[tp], "" if mark.is_fresh else mark.encode())
+        return found
 
     async def _apply(self, transaction: Transaction) -> dict[TopicPartition, int]:
         attempt = 0

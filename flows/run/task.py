@@ -7,7 +7,6 @@ import logging
 from collections.abc import Mapping
 from time import perf_counter, thread_time
 
-from dsl.plan.fingerprint import Descriptor, describe, differences, kept_descriptor
 from dsl.plan.graph import SubTopology
 from dsl.plan.nodes import RepartitionNode
 from flows.brokers.base import Appender, Producer, Reader, Records, TopicPartition
@@ -15,10 +14,10 @@ from flows.compile.context import TaskContext
 from flows.compile.names import changelog, store_tables
 from flows.compile.pipeline import Pipeline
 from flows.compile.task import compile_task
-from flows.errors import IncompatibleState
 from flows.operate.base import NO_TIME
 from flows.run.commit import Committer
 from flows.run.environment import Environment
+from flows.run.fingerprints import checked_fingerprints
 from flows.run.flushing import Flusher
 from flows.run.idle import IdleMarkers, Silence
 from flows.run.inputs import InputOrder
@@ -72,7 +71,7 @@ class Task:
     async def start(self) -> None:
         """Take the task over.
 
-        1. A new producer of the task's transactional id fences whoever held the task before.
+        1. A new producer; whoever held the task before is fenced, by the task's transactional id or by the group.
         2. Read the committed offsets.
         3. Open the store.
         4. Restore it from the changelogs until position ≥ end, and check the fingerprints.
@@ -82,7 +81,7 @@ class Task:
         env = self.env
         inputs = [TopicPartition(topic, self.partition) for topic in self.part.inputs]
         # 1
-        self._producer, appender = await self._take_over()
+        self._producer, appender = await self._take_over(inputs)
         env.probe("start 1")
         # 2
         committed = dict(await env.broker.committed(env.group, inputs))
@@ -95,7 +94,7 @@ class Task:
         # 4
         changelogs = {t: TopicPartition(changelog(env.plan.app, t), self.partition) for t in tables}
         found = await restore(state.store, env.broker, changelogs, self.progress, clock=env.clock, probe=env.probe)
-        fingerprints = self._checked_fingerprints(tables, found)
+        fingerprints = checked_fingerprints(env.plan, tables, found)
         env.probe("start 4")
         # 5
         self.pipeline = compile_task(self._context(state))
@@ -127,11 +126,11 @@ class Task:
             env.hub.miss(table)
         env.probe("start 6")
 
-    async def _take_over(self) -> tuple[Producer, Appender | None]:
-        name = f"{self.env.plan.app}.{self.id}"
+    async def _take_over(self, inputs: list[TopicPartition]) -> tuple[Producer, Appender | None]:
+        name, group = f"{self.env.plan.app}.{self.id}", self.env.group
         if self.env.guarantee == "exactly_once":
-            return await self.env.broker.producer(name), None
-        appender = await self.env.broker.appender(name)
+            return await self.env.broker.producer(name, group=group, inputs=inputs), None
+        appender = await self.env.broker.appender(name, group=group)
         return appender, appender
 
     async def _open_state(self, tables: list[str]) -> TaskState:
@@ -156,23 +155,6 @@ class Task:
             ask=env.asking.ask,
             copies=env.copies,
         )
-
-    def _checked_fingerprints(self, tables: Mapping[str, str], found: Mapping[str, bytes]) -> dict[str, bytes]:
-        """Return the fingerprints to be written: those that are not there, or say less than the plan's."""
-        declared, written = self.env.plan.stored_nodes(), {}
-        for table, name in tables.items():
-            if name not in declared:
-                continue
-            new = describe(self.env.plan, name)
-            old = Descriptor.decode(found[table]) if table in found else None
-            if old is not None and (wrong := differences(old, new)):
-                raise IncompatibleState(
-                    f"table {name!r} was stored by another plan: {'; '.join(wrong)}",
-                    fix=f"rename the table, or empty it: `flows reset --table {name}`",
-                )
-            if (kept := new if old is None else kept_descriptor(old, new)) is not old:
-                written[table] = kept.encode()
-        return written
 
     async def step(self, timeout: float) -> bool:
         """Fetch for up to `timeout` seconds and process what came, committing when due; tell whether anything came."""
@@ -306,6 +288,8 @@ class Task:
             await self.pipeline.stop()
         if self._sender is not None:
             await self._sender.stop()
+        if self._producer is not None:
+            await self._producer.close()
         if self.state is not None:
             await self._flusher.end()
             state, self.state = self.state, None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from itertools import cycle
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -25,8 +26,8 @@ class Torn(MemoryBroker):
         super().__init__()
         self.faults = list(faults)
 
-    async def appender(self, transactional_id: str) -> Appender:
-        return TornAppender(self, await super().appender(transactional_id))
+    async def appender(self, transactional_id: str, **of: Any) -> Appender:
+        return TornAppender(self, await super().appender(transactional_id, **of))
 
 
 class TornAppender:

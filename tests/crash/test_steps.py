@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from itertools import cycle
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -120,8 +121,8 @@ class Unsteady(MemoryBroker):
         super().__init__()
         self.faults = list(faults)
 
-    async def producer(self, transactional_id: str) -> Producer:
-        return UnsteadyProducer(self, await super().producer(transactional_id))
+    async def producer(self, transactional_id: str, **of: Any) -> Producer:
+        return UnsteadyProducer(self, await super().producer(transactional_id, **of))
 
 
 class UnsteadyProducer:

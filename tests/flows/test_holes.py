@@ -19,8 +19,8 @@ class Counting(MemoryBroker):
         super().__init__(markers=True)
         self.commits = 0
 
-    async def producer(self, transactional_id: str) -> Any:
-        broker, real = self, await super().producer(transactional_id)
+    async def producer(self, transactional_id: str, **of: Any) -> Any:
+        broker, real = self, await super().producer(transactional_id, **of)
 
         class Counted:
             async def commit(self, transaction: Transaction) -> dict[TopicPartition, int]:

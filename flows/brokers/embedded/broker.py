@@ -166,7 +166,7 @@ class EmbeddedBroker:
         found = await self._read("read offsets", lambda db: log.offsets(db, wanted))
         return {tp: low for tp, (low, _) in found.items()}
 
-    async def end_offsets(self, tps: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
+    async def end_offsets(self, tps: Iterable[TopicPartition], *, written: bool = False) -> dict[TopicPartition, int]:
         """Return the position after the last committed record of each partition."""
         wanted = list(tps)
         found = await self._read("read offsets", lambda db: log.offsets(db, wanted))
@@ -183,7 +183,9 @@ class EmbeddedBroker:
         now = self._clock.now()
         return await self._write("append records", lambda scope: producer.append_all(scope, appends, now))
 
-    async def producer(self, transactional_id: str) -> EmbeddedProducer:
+    async def producer(
+        self, transactional_id: str, *, group: str = "", inputs: Iterable[TopicPartition] = ()
+    ) -> EmbeddedProducer:
         """Take over a transactional id: earlier holders are fenced from this moment."""
         epoch = await self._write(
             f"take over producer {transactional_id!r}",
@@ -191,7 +193,7 @@ class EmbeddedBroker:
         )
         return EmbeddedProducer(transactional_id, epoch, self._write, self._encode, self._clock.now)
 
-    async def appender(self, transactional_id: str) -> EmbeddedProducer:
+    async def appender(self, transactional_id: str, *, group: str = "") -> EmbeddedProducer:
         """Take over a transactional id as `producer` does; its commits are atomic all the same."""
         return await self.producer(transactional_id)
 

@@ -8,13 +8,14 @@ from flows.brokers.base import Outgoing, TopicPartition, Transaction
 from flows.brokers.kafka.limits import Limits
 from flows.brokers.kafka.lines import Lines
 from flows.brokers.kafka.producer import KafkaProducer, copied
+from flows.brokers.kafka.task_producer import TaskProducer
 from flows.errors import BrokerError
 
 
 class KafkaAppender:
-    """An `Appender`: records go by lines of its own; positions by a transaction, so that a newer holder fences them."""
+    """An `Appender`: records go by lines of its own, positions by a producer that a newer holder fences."""
 
-    def __init__(self, limits: Limits, lines: Lines, producer: KafkaProducer) -> None:
+    def __init__(self, limits: Limits, lines: Lines, producer: KafkaProducer | TaskProducer) -> None:
         self._limits, self._lines, self._producer = limits, lines, producer
         self.closed = False
 

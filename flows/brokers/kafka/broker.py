@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 from uuid import uuid4
 
@@ -28,6 +28,7 @@ from flows.brokers.kafka.connection import Connection, parse_servers
 from flows.brokers.kafka.fetcher import Fetcher
 from flows.brokers.kafka.limits import DEFAULT_BATCH_BYTES, OVERHEAD, Limits
 from flows.brokers.kafka.lines import Lines
+from flows.brokers.kafka.member_producers import MemberProducers
 from flows.brokers.kafka.membership_groups import KafkaGroups
 from flows.brokers.kafka.producer import KafkaProducer
 from flows.brokers.kafka.publisher import Publisher
@@ -35,6 +36,7 @@ from flows.brokers.kafka.reader import KafkaReader
 from flows.brokers.kafka.retry import persist
 from flows.brokers.kafka.sender import Permit
 from flows.brokers.kafka.topics import Topics
+from flows.brokers.kafka.txn_wire import Standing
 from flows.clock import Clock, SystemClock
 from flows.errors import BrokerError
 
@@ -72,6 +74,7 @@ class KafkaBroker:
         self._started = self._closed = False
         self._instance_id = instance_id
         self._held: list[KafkaProducer | KafkaAppender] = []
+        self._members: dict[str, MemberProducers] = {}
 
     async def start(self) -> None:
         """Connect; raises `BrokerUnavailable` or `BrokerError` with the fix."""
@@ -98,6 +101,7 @@ class KafkaBroker:
         finally:
             self._closed = True
             await self._publisher.close()
+            await asyncio.gather(*(member.close() for member in self._members.values()))
             await asyncio.gather(*(held.close() for held in self._held))
             await self._fetcher.close()
             await self._cluster.close()
@@ -134,12 +138,14 @@ class KafkaBroker:
         self._check("tell offsets")
         return await offsets.list_offsets(self._cluster, tps, offsets.EARLIEST)
 
-    async def end_offsets(self, tps: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
-        """Return the position after the last committed record of each partition, transactions' markers included.
+    async def end_offsets(self, tps: Iterable[TopicPartition], *, written: bool = False) -> dict[TopicPartition, int]:
+        """Return the position after the last committed, or `written`, record of each partition, markers included.
 
         Kafka answers a commit before it lets readers see it; what this process has committed is waited for here.
         """
         self._check("tell offsets")
+        if written:
+            return await offsets.list_offsets(self._cluster, tps, offsets.LATEST, offsets.READ_UNCOMMITTED)
         tps = list(tps)
         deadline = asyncio.get_running_loop().time() + _VISIBLE_SECONDS
         while True:
@@ -161,14 +167,21 @@ class KafkaBroker:
         self._check("produce")
         return await self._publisher.produce(outputs)
 
-    async def producer(self, transactional_id: str) -> Producer:
-        """Take over a transactional id: earlier holders are fenced from this moment."""
+    async def producer(
+        self, transactional_id: str, *, group: str = "", inputs: Iterable[TopicPartition] = ()
+    ) -> Producer:
+        """Open the writer of a task, or take over a transactional id where it is not one of a group joined here."""
         self._check(f"take over transactional id {transactional_id!r}")
-        return await self._take_over(transactional_id)
+        member = await self._member(group)
+        if member is None:
+            return await self._take_over(transactional_id)
+        return await member.transactional(transactional_id, inputs)
 
-    async def appender(self, transactional_id: str) -> Appender:
-        """Take over a transactional id as `producer` does, to write without transactions: at least once."""
-        producer = await self._take_over(transactional_id)
+    async def appender(self, transactional_id: str, *, group: str = "") -> Appender:
+        """Open a writer as `producer` does, to write without transactions: at least once."""
+        self._check(f"take over transactional id {transactional_id!r}")
+        member = await self._member(group)
+        producer = await self._take_over(transactional_id) if member is None else member.positions(transactional_id)
         # Kafka takes records from anybody: a process that was stopped for longer than its lease has to ask by itself.
         appender = KafkaAppender(self._limits, self._lines(self._groups.confirm), producer)
         self._held.append(appender)
@@ -213,8 +226,20 @@ class KafkaBroker:
         self._check("list the members of a group")
         return await self._groups.members(group)
 
-    async def _take_over(self, transactional_id: str) -> KafkaProducer:
-        producer = KafkaProducer(self._cluster, self._limits, transactional_id, self._committed)
+    async def _member(self, group: str) -> MemberProducers | None:
+        membership = self._groups.joined(group)
+        if membership is None:
+            return None
+        member = self._members.get(group)
+        if member is None or member.membership is not membership:
+            earlier, member = member, MemberProducers(self._cluster, self._limits, membership, self._take_over)
+            self._members[group] = member
+            if earlier is not None:
+                await earlier.close()
+        return member
+
+    async def _take_over(self, transactional_id: str, standing: Callable[[], Standing] = Standing) -> KafkaProducer:
+        producer = KafkaProducer(self._cluster, self._limits, transactional_id, self._committed, standing)
         await producer.take_over()
         self._held = [held for held in self._held if not held.closed]
         self._held.append(producer)

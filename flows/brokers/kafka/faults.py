@@ -31,6 +31,7 @@ class Code(IntEnum):
     NOT_ENOUGH_REPLICAS_AFTER_APPEND = 20
     ILLEGAL_GENERATION = 22
     UNKNOWN_MEMBER_ID = 25
+    REBALANCE_IN_PROGRESS = 27
     TOPIC_AUTHORIZATION_FAILED = 29
     GROUP_AUTHORIZATION_FAILED = 30
     CLUSTER_AUTHORIZATION_FAILED = 31
@@ -58,6 +59,7 @@ class Code(IntEnum):
     FENCED_LEADER_EPOCH = 74
     UNKNOWN_LEADER_EPOCH = 75
     OFFSET_NOT_AVAILABLE = 78
+    FENCED_INSTANCE_ID = 82
     INVALID_RECORD = 87
     UNSTABLE_OFFSET_COMMIT = 88
     THROTTLING_QUOTA_EXCEEDED = 89
@@ -99,9 +101,14 @@ BUSY = frozenset(
 )
 """The same request will do in a moment."""
 
-RETRIABLE = STALE | MOVED | BUSY
+BETWEEN_ROUNDS = frozenset({Code.ILLEGAL_GENERATION, Code.REBALANCE_IN_PROGRESS})
+"""A round of the group has just ended, and this member is about to hear of its new generation: it will do with that."""
+
+RETRIABLE = STALE | MOVED | BUSY | BETWEEN_ROUNDS
 FENCING = frozenset({Code.INVALID_PRODUCER_EPOCH, Code.PRODUCER_FENCED, Code.INVALID_PRODUCER_ID_MAPPING})
 """A newer producer has the transactional id, or the coordinator ended a transaction that took too long."""
+
+_OUSTED = frozenset({Code.UNKNOWN_MEMBER_ID, Code.FENCED_INSTANCE_ID})
 
 _OUT_OF_STEP = frozenset(
     {
@@ -173,6 +180,11 @@ def fault(error: Exception, doing: str) -> BrokerError:
         return Fenced(
             f"{doing}: another producer has taken over, or the transaction took too long ({name_of(error.code)})",
             fix="stop the task here; its new holder goes on from the committed offsets",
+        )
+    if error.code in _OUSTED:
+        return Fenced(
+            f"{doing}: this member has lost its place in the group ({name_of(error.code)})",
+            fix="drop its tasks and join again; raise the setting lease if that happens in normal work",
         )
     if error.code in _OUT_OF_STEP:
         return OutcomeUnknown(f"{doing}: the broker's view of this producer is another ({error})")

@@ -14,11 +14,12 @@ from flows.brokers.kafka.faults import Lost
 from flows.brokers.kafka.members import Entry, Members
 from flows.brokers.kafka.membership_attend import Attendance
 from flows.brokers.kafka.membership_inputs import watch_inputs
-from flows.brokers.kafka.membership_list import Listing
+from flows.brokers.kafka.membership_list import Listing, live_members
 from flows.brokers.kafka.membership_pulse import Pulse
 from flows.brokers.kafka.membership_said import Said, pack_said, pack_told, plain, unpack_said, unpack_told
 from flows.brokers.kafka.membership_seat import NewRound, Seat
 from flows.brokers.kafka.membership_tasks import Tasks
+from flows.brokers.kafka.txn_wire import Standing
 from flows.errors import BrokerError, BrokerUnavailable, OutcomeUnknown
 
 log = logging.getLogger(__name__)
@@ -91,14 +92,14 @@ class KafkaMembership:
         """
         while True:
             self._changed.clear()
-            self._check()
+            self.check()
             if self._published is not None and (news := self._tasks.news(self._published)) is not None:
                 return news
             await self._changed.wait()
 
     async def release(self, tasks: Iterable[str]) -> None:
         """Hand tasks back after their last commit. One that should stay here is assigned anew."""
-        self._check()
+        self.check()
         if self._tasks.release(tasks):
             self._want_round()
             self._news.set()
@@ -106,7 +107,7 @@ class KafkaMembership:
 
     async def report(self, lags: Mapping[str, int]) -> None:
         """Tell how many records the state that is kept here lacks, by task: 0 of a task that runs and is restored."""
-        self._check()
+        self.check()
         if lags != self._lags:
             self._lags = dict(lags)
             self._news.set()
@@ -130,7 +131,21 @@ class KafkaMembership:
         if self.seat.lapsed and self._error is None:
             await self._attendance.confirm()
         if not self._left:
-            self._check()
+            self.check()
+
+    async def live(self) -> set[str]:
+        """Return the ids of all members that the coordinator counts as alive; raises `BrokerUnavailable`."""
+        return set(await live_members(self._cluster, self.seat.group, self.seat.lease))
+
+    def standing(self) -> Standing:
+        """Tell as whom this member writes positions, in the generation of now; raises where its place is lost."""
+        self.check()
+        return Standing(self.seat.generation, self.seat.id, self.seat.instance)
+
+    def check(self) -> None:
+        """Raise what cost this member its place, if something has."""
+        if self._error is not None:
+            raise self._error
 
     async def leave(self) -> None:
         """Hand everything back and leave the group; does nothing the second time.
@@ -243,10 +258,6 @@ class KafkaMembership:
         self._attendance.end()
         self._pulse.end()
         self._changed.set()
-
-    def _check(self) -> None:
-        if self._error is not None:
-            raise self._error
 
     async def _stop(self) -> None:
         for job in self._jobs:

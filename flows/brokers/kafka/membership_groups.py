@@ -65,6 +65,10 @@ class KafkaGroups:
         self._joined[group] = membership
         return membership
 
+    def joined(self, group: str) -> KafkaMembership | None:
+        """Return this process's place in a group, the last it had; None where it never joined."""
+        return self._joined.get(group)
+
     async def members(self, group: str) -> list[Member]:
         """Return the live members of a group, without joining it; raises `BrokerError`."""
         members = Members(self._topics, group, self._clock)

@@ -35,14 +35,18 @@ class Listing:
 
 async def list_members(cluster: Cluster, members: Members, group: str, seconds: float) -> list[Entry]:
     """Return the entries of the live members; raises `BrokerError`."""
-    doing = f"cannot list the members of group {group!r}"
-    live = await persist(doing, lambda: _live(cluster, group, seconds), seconds)
+    live = await live_members(cluster, group, seconds)
     entries = (await members.read()).values() if live else ()
     return sorted((e for e in entries if live.get(e.id) == e.seat), key=lambda e: (e.since, e.id))
 
 
+async def live_members(cluster: Cluster, group: str, seconds: float) -> dict[str, str]:
+    """Return the seat of each live member, by its id, as the coordinator knows them; raises `BrokerError`."""
+    doing = f"cannot list the members of group {group!r}"
+    return await persist(doing, lambda: _live(cluster, group, seconds), seconds)
+
+
 async def _live(cluster: Cluster, group: str, seconds: float) -> dict[str, str]:
-    """Return the seat of each live member, by its id, as the coordinator knows them; raises `Lost`, `BrokerError`."""
     answer = await ask_coordinator(cluster, group, DescribeGroup(group), seconds, ("describe", group))
     (described,) = answer.groups
     try:

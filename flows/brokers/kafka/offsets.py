@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 from aiokafka.protocol.admin import DeleteGroupsRequest, DeleteRecordsRequest
+from aiokafka.protocol.commit import OffsetCommitRequest
 from aiokafka.protocol.offset import OffsetRequest
 
 from flows.brokers.base import Committed, TopicPartition
@@ -15,13 +16,17 @@ from flows.brokers.kafka.faults import MOVED, Code, Lost, Refused, check
 from flows.brokers.kafka.protocol import GroupOffsetsRequest
 from flows.brokers.kafka.retry import Tries, persist
 from flows.brokers.kafka.topics import partitions_exist
+from flows.brokers.kafka.txn_wire import Standing
 from flows.errors import BrokerError
 
 T = TypeVar("T")
 
 EARLIEST, LATEST = -2, -1
-READ_COMMITTED = 1
+READ_UNCOMMITTED, READ_COMMITTED = 0, 1
 _TIMEOUT_MS = 10_000
+_DEFAULT_RETENTION = -1
+_WRITTEN_BY = "\n"
+"""Stands between a position's metadata and the member that wrote it."""
 
 
 def by_topic(entries: Mapping[TopicPartition, T]) -> list[tuple[str, list[tuple[int, T]]]]:
@@ -36,14 +41,16 @@ def by_topic(entries: Mapping[TopicPartition, T]) -> list[tuple[str, list[tuple[
     return list(found.items())
 
 
-async def list_offsets(cluster: Cluster, tps: Iterable[TopicPartition], when: int) -> dict[TopicPartition, int]:
-    """Return the first or last position of each partition; the last is the end of what is committed.
+async def list_offsets(
+    cluster: Cluster, tps: Iterable[TopicPartition], when: int, isolation: int = READ_COMMITTED
+) -> dict[TopicPartition, int]:
+    """Return the first or last position of each partition; the last is the end of what is committed, or is written.
 
     Raises `UnknownTopic`, `BrokerUnavailable`.
     """
 
     def request(entries: Mapping[TopicPartition, int]) -> Any:
-        return OffsetRequest(-1, READ_COMMITTED, by_topic(entries))
+        return OffsetRequest(-1, isolation, by_topic(entries))
 
     def read(response: Any) -> Iterable[tuple[TopicPartition, int, int]]:
         for topic, partitions in response.topics:
@@ -114,6 +121,55 @@ async def committed(
     cluster: Cluster, group: str, tps: Iterable[TopicPartition], stable: bool
 ) -> dict[TopicPartition, Committed]:
     """Return the group's positions, those after the transactions that are under way if `stable`, else before them."""
+    return {tp: at for tp, (at, _) in (await held(cluster, group, tps, stable)).items()}
+
+
+async def held(
+    cluster: Cluster, group: str, tps: Iterable[TopicPartition], stable: bool
+) -> dict[TopicPartition, tuple[Committed, str]]:
+    """Return the group's positions as `committed` does, each with the member that wrote it, if one did."""
+    found = {}
+    for tp, at in (await _read(cluster, group, tps, stable)).items():
+        metadata, _, writer = at.metadata.partition(_WRITTEN_BY)
+        found[tp] = Committed(at.offset, metadata), writer
+    return found
+
+
+def wire(
+    offsets: Mapping[TopicPartition, Committed], standing: Standing
+) -> list[tuple[str, list[tuple[int, int, str]]]]:
+    """Arrange positions as Kafka's requests have them, each with who writes it where that is a member."""
+    by = _WRITTEN_BY + standing.instance if standing.instance else ""
+    return [
+        (topic, [(partition, committed.offset, committed.metadata + by) for partition, committed in parts])
+        for topic, parts in by_topic(offsets)
+    ]
+
+
+async def commit(
+    cluster: Cluster, group: str, offsets: Mapping[TopicPartition, Committed], standing: Callable[[], Standing]
+) -> None:
+    """Write positions outside of transactions; raises `Fenced` where the member has lost its place."""
+
+    def request() -> OffsetCommitRequest:
+        now = standing()
+        topics = wire(offsets, Standing())
+        return OffsetCommitRequest(group, now.generation, now.member_id, _DEFAULT_RETENTION, topics)
+
+    await _ask_coordinator(cluster, f"cannot commit positions of group {group!r}", group, request, codes, "positions")
+
+
+def codes(response: Any) -> None:
+    """Raise the worst error of a response that has one for each partition."""
+    parts = response.errors if hasattr(response, "errors") else response.topics
+    found = [code for _, partitions, *_ in parts for _, code, *_ in partitions if code]
+    for error in sorted(map(Refused, found), key=lambda refused: (refused.retriable, refused.code)):
+        raise error
+
+
+async def _read(
+    cluster: Cluster, group: str, tps: Iterable[TopicPartition], stable: bool
+) -> dict[TopicPartition, Committed]:
     topics: dict[str, list[int]] = {}
     for tp in tps:
         topics.setdefault(tp.topic, []).append(tp.partition)
@@ -133,7 +189,7 @@ async def committed(
 
     doing = f"cannot read the positions of group {group!r}"
     found: dict[TopicPartition, Committed] = await _ask_coordinator(
-        cluster, doing, group, GroupOffsetsRequest(group, topics, stable), read
+        cluster, doing, group, lambda: GroupOffsetsRequest(group, topics, stable), read
     )
     return found
 
@@ -149,13 +205,15 @@ async def delete_offsets(cluster: Cluster, group: str) -> None:
             check(error)
 
     doing = f"cannot delete the positions of group {group!r}"
-    await _ask_coordinator(cluster, doing, group, DeleteGroupsRequest([group]), read)
+    await _ask_coordinator(cluster, doing, group, lambda: DeleteGroupsRequest([group]), read)
 
 
-async def _ask_coordinator(cluster: Cluster, doing: str, group: str, request: Any, read: Any) -> Any:
+async def _ask_coordinator(
+    cluster: Cluster, doing: str, group: str, request: Callable[[], Any], read: Any, lane: str = "admin"
+) -> Any:
     async def once() -> Any:
         try:
-            return read(await cluster.send(await cluster.coordinator(GROUP, group), request, "admin"))
+            return read(await cluster.send(await cluster.coordinator(GROUP, group), request(), lane))
         except (Lost, Refused) as error:
             if isinstance(error, Lost) or error.code in MOVED:
                 cluster.moved(GROUP, group)

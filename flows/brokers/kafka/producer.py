@@ -12,7 +12,6 @@ from aiokafka.protocol.transaction import (
     AddOffsetsToTxnRequest,
     AddPartitionsToTxnRequest,
     EndTxnRequest,
-    TxnOffsetCommitRequest,
 )
 
 from flows.brokers.base import Committed, Outgoing, TopicPartition, Transaction
@@ -20,10 +19,11 @@ from flows.brokers.kafka.batches import Numbering, Open, build
 from flows.brokers.kafka.cluster import GROUP, TRANSACTION, Cluster
 from flows.brokers.kafka.faults import MOVED, Code, Lost, Refused, Unreachable, check
 from flows.brokers.kafka.limits import Limits
-from flows.brokers.kafka.offsets import by_topic
+from flows.brokers.kafka.offsets import by_topic, codes, wire
 from flows.brokers.kafka.protocol import InitProducerIdRequest
 from flows.brokers.kafka.retry import Tries
 from flows.brokers.kafka.sender import Sender
+from flows.brokers.kafka.txn_wire import Standing, TxnOffsetCommit
 from flows.errors import BrokerError, Fenced, OutcomeUnknown
 
 log = logging.getLogger("flows.kafka")
@@ -40,7 +40,10 @@ _lanes = itertools.count()
 
 
 class KafkaProducer:
-    """A `Producer`: one epoch of a transactional id. Made by `take_over`."""
+    """A `Producer`: one epoch of a transactional id. Made by `take_over`.
+
+    `standing` tells as whom it writes a group's positions, and raises where it may not any more.
+    """
 
     def __init__(
         self,
@@ -48,9 +51,10 @@ class KafkaProducer:
         limits: Limits,
         id_: str,
         committed: Callable[[Mapping[TopicPartition, int]], None],
+        standing: Callable[[], Standing] = Standing,
     ) -> None:
         self.id = id_
-        self._cluster, self._limits, self._committed = cluster, limits, committed
+        self._cluster, self._limits, self._committed, self._standing = cluster, limits, committed, standing
         self._lane = ("producer", next(_lanes))
         self._sender = Sender(cluster, (*self._lane, "send"), id_)
         self._numbering = Numbering(-1, -1)
@@ -111,7 +115,7 @@ class KafkaProducer:
         if self._begun and not self._in_doubt:
             tries = Tries(f"cannot abort transaction of {self.id!r}", _CLOSE_SECONDS)
             try:
-                await self._coordinator(TRANSACTION, self.id, self._end_request(commit=False), _code, tries)
+                await self._coordinator(TRANSACTION, self.id, lambda: self._end_request(commit=False), _code, tries)
             except BrokerError as error:
                 log.debug("%s; its timeout will", error)
         self._cluster.leave((*self._lane, "send"))
@@ -145,25 +149,24 @@ class KafkaProducer:
             check(response.error_code)
             return Numbering(response.producer_id, response.producer_epoch)
 
-        self._numbering = await self._coordinator(TRANSACTION, self.id, request, read, Tries(doing, seconds))
+        self._numbering = await self._coordinator(TRANSACTION, self.id, lambda: request, read, Tries(doing, seconds))
         self._begun = False
 
     async def _add_partitions(self, outputs: Mapping[TopicPartition, Outgoing], tries: Tries) -> None:
         topics = [(topic, [partition for partition, _ in parts]) for topic, parts in by_topic(outputs)]
         request = AddPartitionsToTxnRequest(self.id, *self._identity, topics)
-        await self._coordinator(TRANSACTION, self.id, request, _codes, tries)
+        await self._coordinator(TRANSACTION, self.id, lambda: request, codes, tries)
 
     async def _add_group(self, group: str, tries: Tries) -> None:
         request = AddOffsetsToTxnRequest(self.id, *self._identity, group)
-        await self._coordinator(TRANSACTION, self.id, request, _code, tries)
+        await self._coordinator(TRANSACTION, self.id, lambda: request, _code, tries)
 
     async def _write_offsets(self, group: str, offsets: Mapping[TopicPartition, Committed], tries: Tries) -> None:
-        topics = [
-            (topic, [(partition, committed.offset, committed.metadata) for partition, committed in parts])
-            for topic, parts in by_topic(offsets)
-        ]
-        request = TxnOffsetCommitRequest(self.id, group, *self._identity, topics)
-        await self._coordinator(GROUP, group, request, _codes, tries)
+        def request() -> TxnOffsetCommit:
+            standing = self._standing()  # of now: a round of the group may have ended meanwhile
+            return TxnOffsetCommit(self.id, group, self._identity, standing, wire(offsets, standing))
+
+        await self._coordinator(GROUP, group, request, codes, tries)
 
     async def _end(self, doing: str) -> None:
         """Commit; asked again, the coordinator answers the same, so that a lost answer is no doubt yet."""
@@ -192,11 +195,13 @@ class KafkaProducer:
     def _identity(self) -> tuple[int, int]:
         return self._numbering.producer_id, self._numbering.epoch
 
-    async def _coordinator(self, kind: int, key: str, request: Any, read: Callable[[Any], Any], tries: Tries) -> Any:
+    async def _coordinator(
+        self, kind: int, key: str, request: Callable[[], Any], read: Callable[[Any], Any], tries: Tries
+    ) -> Any:
         while True:
             try:
                 node = await self._cluster.coordinator(kind, key)
-                return read(await self._cluster.send(node, request, self._lane))
+                return read(await self._cluster.send(node, request(), self._lane))
             except (Lost, Refused) as error:
                 self._look_elsewhere(error, kind, key)
                 await tries.again(error)
@@ -232,10 +237,3 @@ def _may_have_worked(error: Lost | Refused) -> bool:
 
 def _code(response: Any) -> None:
     check(response.error_code)
-
-
-def _codes(response: Any) -> None:
-    """Raise the worst error of a response that has one for each partition."""
-    codes = [code for _, partitions in response.errors for _, code in partitions if code]
-    for error in sorted(map(Refused, codes), key=lambda refused: (refused.retriable, refused.code)):
-        raise error
