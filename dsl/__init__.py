@@ -24,6 +24,7 @@ from dsl.codecs import Avro, Codec, Protobuf
 from dsl.errors import DeclarationError
 from dsl.expr import Expr, col, lit, when
 from dsl.global_table import GlobalTable
+from dsl.key_timer import KeyTimer
 from dsl.record import Record
 from dsl.routing import Router, router
 from dsl.sets import SetTable
@@ -41,6 +42,7 @@ __all__ = [
     "DictTable",
     "Expr",
     "GlobalTable",
+    "KeyTimer",
     "Protobuf",
     "Record",
     "Router",

@@ -11,6 +11,7 @@ from dsl.agent import Agent
 from dsl.checks import check_one_of, checked_name, element_type, key_type
 from dsl.errors import DeclarationError
 from dsl.grouped import Grouped
+from dsl.key_timer import KeyTimer
 from dsl.plan.nodes import (
     PASSING,
     AgentNode,
@@ -101,6 +102,20 @@ class AgentSteps(Steps):
         self._tables[name] = table
         self._add(node, None, table)
         return table
+
+    def key_timer(self, name: str, *, key: Any = str, time: str = "event") -> KeyTimer:
+        """Declare timers that agents set for single keys: `reminders.set(user, after="15m")`, at most one for each.
+
+        `@reminders.on_time` names the function that is called with the key when its timer is due, once, over crashes
+        too. With `time="event"` that is by the stream time of the task, between two records, on silent inputs too; with
+        `"processing"` by the wall clock.
+        """
+        self._claim_table(name)
+        check_one_of(f"key timer {name!r}: time", time, ("event", "processing"))
+        schema = dictionary_schema(name, key, float)
+        self._add(TableNode(id=name, table=name, key=value_name(key), value="float", timer=time, schema=schema))
+        self._types[name] = self._tables[name] = timer = KeyTimer(self._app, name, key, time)
+        return timer
 
     def _with_windows(self, table: DictTable, window: AnyWindow) -> WindowedTable:
         node = self._nodes[table.name]
@@ -211,7 +226,7 @@ class AgentSteps(Steps):
         # Only now, since a function may name tables and helpers that the module declares below it.
         if not isinstance(node, AgentNode | TimerNode | TableNode):
             return node
-        function = self._functions.get(on_close_id(node.id) if isinstance(node, TableNode) else node.id)
+        function = self._functions.get(on_close_id(node.id, node.timer) if isinstance(node, TableNode) else node.id)
         if function is None:
             return node
         used = self._own_tables(tables_used(function))

@@ -64,7 +64,7 @@ class WindowedTable(AgentTable):
 
     def relative_to(self, time: float | dt.datetime) -> WindowedTable:
         """Go by one moment: seconds since the epoch, or a datetime."""
-        fixed = _as_microseconds(time)
+        fixed = as_microseconds(time)
         if fixed is None:
             raise DeclarationError(f"table {self.name!r}: relative_to takes seconds or a datetime, not {time!r}.")
         return self._going_by(lambda event: fixed)
@@ -153,7 +153,7 @@ class WindowedTable(AgentTable):
     def _time_of_field(self, field: str, event: Any) -> int:
         value = runtime(f"table {self.name!r}").in_hand()[1] if event is None else event.value
         found = value.get(field) if isinstance(value, dict) else getattr(value, field, None)
-        time = _as_microseconds(found)
+        time = as_microseconds(found)
         if time is None:
             raise ValueError(f"table {self.name!r}: field {field!r} of the record in hand is no time: {found!r}")
         return time
@@ -276,7 +276,7 @@ class WindowedView:
             yield self._pick(key, value)
 
 
-def _as_microseconds(time: Any) -> int | None:
+def as_microseconds(time: Any) -> int | None:
     if isinstance(time, str):
         try:
             time = msgspec.convert(time, dt.datetime)

@@ -110,7 +110,7 @@ def describe(plan: Plan, table: str) -> Descriptor:
     if isinstance(node, TableNode):
         return Descriptor(
             table=table,
-            kind="set" if node.sets else "dictionary",
+            kind="set" if node.sets else "key timer" if node.timer else "dictionary",
             keys=(("key", node.key),),
             **_cut(node.window),
             value=node.value,

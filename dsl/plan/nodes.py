@@ -154,9 +154,14 @@ class AggregateCall(msgspec.Struct, frozen=True, kw_only=True):
         return tuple(expr for expr in (self.argument, self.by) if expr is not None)
 
 
-def on_close_id(table: str) -> str:
-    """Name the function that is called with the rows of a dictionary table's windows that end, in the plan."""
-    return f"{table}.on_window_close"
+def on_close_id(table: str, timer: str = "") -> str:
+    """Name the function that is called with the rows of windows that end, or with timers that are due, in the plan."""
+    return f"{table}.on_time" if timer else f"{table}.on_window_close"
+
+
+def dues_id(table: str) -> str:
+    """Name the table that has the timers of keys in the order of time."""
+    return f"{table}.dues"
 
 
 def fold_id(table: str, name: str) -> str:
@@ -181,7 +186,8 @@ class AggregateNode(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
 class TableNode(msgspec.Struct, frozen=True, kw_only=True, tag="table"):
     """A dictionary table, written by agents.
 
-    With `sets` a key has a set of values; each is a row.
+    With `sets` a key has a set of values; each is a row. With `timer` its values are moments of "event" or "processing"
+    time, at which `on_close` is called with the key.
     `on_close` names the function that is called with each row of a window that ends, `tables` are those it may touch.
     """
 
@@ -191,6 +197,7 @@ class TableNode(msgspec.Struct, frozen=True, kw_only=True, tag="table"):
     value: str
     schema: Schema
     sets: bool = False
+    timer: str = ""
     window: FixedWindow | None = None
     on_close: str = ""
     tables: tuple[str, ...] = ()

@@ -55,10 +55,14 @@ def _check_timers(plan: Plan) -> None:
 
 def _check_window_closes(plan: Plan) -> None:
     for node in plan.of_type(TableNode):
-        if node.on_close and node.window is None:
+        if node.timer and not node.on_close:
+            raise DeclarationError(
+                f"key timer {node.table!r} calls nothing: write @{node.table}.on_time above a function."
+            )
+        if node.on_close and node.window is None and not node.timer:
             raise DeclarationError(
                 f"table {node.table!r} has on_window_close but no windows: end it with .tumbling(size, expires=…).",
-                place=_place(plan, on_close_id(node.id)),
+                place=_place(plan, on_close_id(node.id, node.timer)),
             )
 
 

@@ -200,6 +200,9 @@ def _changes(node: ChangesNode) -> str:
 
 
 def _table(node: TableNode) -> str:
+    if node.timer:
+        uses = f", which uses {', '.join(node.tables)}" if node.tables else ""
+        return f"timers of {node.timer} time by key {node.key}: call {node.on_close}{uses}"
     parts = [f"{'set' if node.sets else 'dictionary'} table {node.key} -> {node.value}"]
     if node.window is not None:
         kept = "" if node.window.retention is None else f", expires={show(node.window.retention)}"

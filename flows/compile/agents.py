@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from dsl.plan.nodes import AgentNode, TableNode, TimerNode, TopicNode, on_close_id, router_rule
+from dsl.plan.nodes import AgentNode, TableNode, TimerNode, TopicNode, dues_id, on_close_id, router_rule
 from dsl.plan.validate import origins
 from flows.compile.columns import has_original_rows, repartition_of, schema_of_step, topic_of_step
 from flows.compile.expressions import frame_schema
@@ -74,7 +74,7 @@ def build_timer(compiler: TaskCompiler, node: TimerNode) -> TimerRun:
 
 def build_closer(compiler: TaskCompiler, node: TableNode) -> AgentRunner:
     """Build what calls a table's `on_window_close`: an agent whose records are the rows of windows that ended."""
-    function = compiler.plan.functions[on_close_id(node.id)]
+    function = compiler.plan.functions[on_close_id(node.id, node.timer)]
 
     async def closed(stream: Any) -> None:
         async for key, value in stream:
@@ -82,7 +82,7 @@ def build_closer(compiler: TaskCompiler, node: TableNode) -> AgentRunner:
             if inspect.isawaitable(called):
                 await called
 
-    return AgentRunner(_spec(compiler, on_close_id(node.id), closed, (node.table, *node.tables), **_PLAIN))
+    return AgentRunner(_spec(compiler, on_close_id(node.id, node.timer), closed, (node.table, *node.tables), **_PLAIN))
 
 
 _PLAIN: dict[str, Any] = {
@@ -107,7 +107,8 @@ def _spec(
     **rest: Any,
 ) -> AgentSpec:
     outbox, context = compiler.outbox, compiler.context
-    states = {t: compiler.pipeline.dict_tables[t] for t in tables}
+    known = compiler.pipeline.dict_tables
+    states = {t: known[t] for table in tables for t in (table, dues_id(table)) if t in known}
     late = LateWrites(
         compiler.plan.app,
         context.partition,

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from dsl.plan.nodes import TableNode
+from dsl.plan.nodes import TableNode, dues_id
 from flows.compile.agents import build_closer
 from flows.operate.dict_table import DictTableState
 from flows.operate.expiring import Expiry
 from flows.operate.grouped_table import SetTableState, WindowedTableState
+from flows.operate.key_timers import DueTableState, KeyTimers
 from flows.state.keys import KeyCodec, prefix_end
 
 if TYPE_CHECKING:
@@ -47,8 +48,25 @@ class SetKeys:
         return prefix, prefix_end(prefix)
 
 
-def build_dictionary(compiler: TaskCompiler, node: TableNode) -> DictTableState:
-    """Build a table's state in the task."""
+def build_dictionaries(compiler: TaskCompiler, node: TableNode) -> None:
+    """Build a table's state in the task, with what lies beside it."""
+    states = compiler.pipeline.dict_tables
+    states[node.table] = _dictionary(compiler, node)
+    if node.timer:
+        key_type = compiler.plan.types[node.id].key_type
+        dues = dues_id(node.table)
+        states[dues] = DueTableState(
+            dues, key_type, bool, None, codec=WindowedKeys(key_type), rows=compiler.context.state, changed=_unseen
+        )
+    if node.window is not None:
+        compiler.windows[node.table] = node.window
+
+
+def _unseen(keys: list[bytes], values: Sequence[bytes | None]) -> None:
+    """Tell nobody: readers do not see the table."""
+
+
+def _dictionary(compiler: TaskCompiler, node: TableNode) -> DictTableState:
     declared, pipeline = compiler.plan.types[node.id], compiler.pipeline
 
     def changed(keys: list[bytes], values: Sequence[bytes | None]) -> None:
@@ -72,6 +90,8 @@ def build_dictionary(compiler: TaskCompiler, node: TableNode) -> DictTableState:
 def build_expiry(compiler: TaskCompiler, node: TableNode) -> None:
     """Have a table's windows end, where they do."""
     state, pipeline = compiler.pipeline.dict_tables[node.table], compiler.pipeline
+    if node.timer:
+        pipeline.add_timers(node.timer, _key_timers(compiler, node, state))
     if node.window is None or node.window.retention is None:
         return
     assert isinstance(state, WindowedTableState)
@@ -80,3 +100,17 @@ def build_expiry(compiler: TaskCompiler, node: TableNode) -> None:
         pipeline.closers.append(closer)
     ranges = KeyCodec((object,), windowed=True).window_range
     pipeline.expiries.tables.append(Expiry(state, node.window, ranges, None if closer is None else closer.run))
+
+
+def _key_timers(compiler: TaskCompiler, node: TableNode, state: DictTableState) -> KeyTimers:
+    rows, dues = compiler.context.state, compiler.pipeline.dict_tables[dues_id(node.table)]
+    assert isinstance(dues, DueTableState)
+    codec = WindowedKeys(compiler.plan.types[node.id].key_type)
+    closer = build_closer(compiler, node)
+    compiler.pipeline.closers.append(closer)
+
+    def first() -> tuple[int, Any] | None:
+        found = next(iter(rows.scan(dues.name, uncommitted=True)), None)
+        return None if found is None else codec.decode(found[0])
+
+    return KeyTimers(state, dues, first, closer.run)

@@ -16,6 +16,7 @@ from dsl.plan.nodes import (
     TableNode,
     TopicNode,
     TopicTableNode,
+    dues_id,
 )
 from dsl.window import CountWindow, SessionWindow, SlidingWindow
 from flows.brokers.base import TopicSpec
@@ -40,7 +41,10 @@ BEGUN = ".begun"
 NUMBERS = ".numbers"
 """Suffix of the store table that keeps the number of the next row that a stream of changes tells."""
 
-HIDDEN = frozenset({INDEX, POINTS, ENDS, LEFT, RIGHT, NUMBERS})
+DUES = ".dues"
+"""Suffix of the store table that has the timers of keys in the order of time."""
+
+HIDDEN = frozenset({DUES, INDEX, POINTS, ENDS, LEFT, RIGHT, NUMBERS})
 """All suffixes of store tables that belong to another table or to a join."""
 
 _HIDDEN: dict[type, tuple[str, ...]] = {
@@ -82,6 +86,8 @@ def store_tables(plan: Plan, part: SubTopology) -> dict[str, str]:
         node = plan.nodes.get(step)
         if isinstance(node, AggregateNode | TableNode):
             found[node.table] = node.table
+            if isinstance(node, TableNode) and node.timer:
+                found[dues_id(node.table)] = node.table
             if isinstance(node, AggregateNode):
                 found.update((node.table + suffix, node.table) for suffix in _HIDDEN.get(type(node.window), ()))
         elif isinstance(node, TopicTableNode):

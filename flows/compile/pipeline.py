@@ -20,6 +20,7 @@ from flows.operate.base import Batch
 from flows.operate.changes import TableChanges
 from flows.operate.dict_table import DictTableState
 from flows.operate.expiring import Expiries
+from flows.operate.key_timers import KeyTimers, next_of
 from flows.operate.processing_time import TaskClock
 from flows.operate.schedule import Schedule
 from flows.operate.tables import Round
@@ -51,6 +52,7 @@ class Pipeline:
         self.timers: list[TimerRun] = []
         self.closers: list[AgentRunner] = []
         self.expiries = Expiries()
+        self.clock_timers: list[KeyTimers] = []
         self.lockstep = False
         self.work: list[Work] = []
         self.changes: Changes = {}
@@ -60,6 +62,28 @@ class Pipeline:
         self.limited: list[TableChanges] = []
         self.watched: set[str] = set()
         self.change_sinks: dict[str, list[Callable[[list[bytes], list[bytes | None]], None]]] = {}
+
+    def add_timers(self, time: str, timers: KeyTimers) -> None:
+        """Add the timers of keys of one declaration, of event or processing time."""
+        (self.expiries.timers if time == "event" else self.clock_timers).append(timers)
+
+    async def fire_by_the_clock(self) -> bool:
+        """Let the timers of keys go off that are due by the wall clock; tell whether any did."""
+        fired = False
+        while (timers := next_of(self.clock_timers)) is not None and timers.next_time <= self.clock.read():
+            await self.rest()
+            await timers.fire()
+            await self.rest()
+            fired = True
+        return fired
+
+    def timers_left(self) -> list[float]:
+        """Return the seconds until timers are due."""
+        left = [timer.schedule.left() for timer in self.timers]
+        waiting = next_of(self.clock_timers)
+        if waiting is not None and not self.busy:
+            left.append((waiting.next_time - self.clock.read()) / 1_000_000)
+        return left
 
     async def start(self) -> None:
         """Start the agents."""
@@ -110,13 +134,13 @@ class Pipeline:
         if batch.frame is not None and len(batch):
             metrics.lap("route" if branch.writers else "aggregate")
         work, self.work = self.work, []
-        if self.expiries.tables and len(batch):
+        if self.expiries.is_used and len(batch):
             async for part in self.expiries.segments(batch.watermarks):
                 await self._work(_rows_of(work, part))
         else:
             await self._work(work)
         await self.expiries.close(branch.source.watermark.time)
-        if work or self.expiries.tables:
+        if work or self.expiries.is_used:
             metrics.lap("agent")
 
     async def settle(self) -> bool:
@@ -169,7 +193,7 @@ class Pipeline:
 
     async def close_windows(self) -> None:
         """End the windows of dictionary tables that silence has brought to their end."""
-        if self.expiries.tables:
+        if self.expiries.is_used:
             await self.rest()
             await self.expiries.close()
 

@@ -43,7 +43,7 @@ from flows.compile.agents import build_agent, build_timer
 from flows.compile.changes import join_feed, keep_table, regroup_step, telling
 from flows.compile.columns import has_original_rows, needed_columns, repartition_of, schema_of_step
 from flows.compile.context import TaskContext, topic_encoders
-from flows.compile.dictionaries import build_dictionary, build_expiry
+from flows.compile.dictionaries import build_dictionaries, build_expiry
 from flows.compile.expressions import compile_expr, frame_schema
 from flows.compile.feeds import AnswerFeed, Branch, ChangeFeed, ClockFeed, Derived, Feed, JoinFeed
 from flows.compile.foreign import foreign_join, questions
@@ -110,9 +110,7 @@ class TaskCompiler:
         steps = [self.plan.nodes[s] for s in self.context.part.steps if s in self.plan.nodes]
         for node in steps:
             if isinstance(node, TableNode):
-                self.pipeline.dict_tables[node.table] = build_dictionary(self, node)
-                if node.window is not None:
-                    self.windows[node.table] = node.window
+                build_dictionaries(self, node)
         for node in steps:
             if isinstance(node, TopicNode) and self.plan.consumers(node.id):
                 self._add_branch(node.id, self._topic_source(node))

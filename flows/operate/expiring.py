@@ -17,11 +17,10 @@ from dsl.window import FixedWindow
 from flows.brokers.base import Records, TopicPartition
 from flows.operate.base import NO_TIME, Batch
 from flows.operate.grouped_table import WindowedTableState
+from flows.operate.key_timers import NEVER, KeyTimers, next_of
 
 BEGINNING = -(1 << 62)
 """Before all event times, in microseconds."""
-
-NEVER = 1 << 62
 
 RunClosed = Callable[[Sequence[Any], Sequence[int], Batch], Awaitable[None]]
 """Works through the closed rows: ((key, (start, end) in seconds), value)."""
@@ -106,16 +105,22 @@ class Expiry:
 
 
 class Expiries:
-    """All dictionary tables of a task whose windows expire; a task without one does nothing here.
+    """All dictionary tables of a task whose windows expire, and its timers of keys; without any, nothing is done here.
 
     `time` is the largest stream time that an input has reached, in microseconds.
     """
 
     def __init__(self) -> None:
         self.tables: list[Expiry] = []
+        self.timers: list[KeyTimers] = []
         self._floors: dict[TopicPartition, int] = {}
         self._silent: dict[TopicPartition, int] = {}
         self.time = NO_TIME
+
+    @property
+    def is_used(self) -> bool:
+        """Whether there is anything that ends as time passes."""
+        return bool(self.tables or self.timers)
 
     def begin(self, times: dict[TopicPartition, int], floors: dict[TopicPartition, int]) -> None:
         """Go on from the stream times that were committed, and from how far silence had moved them."""
@@ -125,27 +130,44 @@ class Expiries:
             table.begin(self._time_of(table))
 
     async def segments(self, marks: Any) -> AsyncIterator[slice]:
-        """Yield the parts of a batch between which windows end, by its rows' stream times, ending them meanwhile."""
+        """Yield the parts of a batch between which windows end, by its rows' stream times, ending them meanwhile.
+
+        A record may set a timer that is due before the next: then each is a part of its own.
+        """
         done, count = 0, len(marks)
         while done < count:
             await self.close(int(marks[done]))
             due = min((t.next_time for t in self.tables), default=NEVER)
-            upto = max(done + 1, int(np.searchsorted(marks, due, side="left")))
+            upto = done + 1 if self.timers else max(done + 1, int(np.searchsorted(marks, due, side="left")))
             yield slice(done, upto)
             done = upto
 
     async def close(self, time: int = NO_TIME) -> None:
-        """End the windows that are due at a stream time, or by silence."""
+        """End the windows that are due at a stream time, or by silence, and let timers go off, in order of time."""
         self.time = max(self.time, time)
+        while (timers := self._due_timers()) is not None:
+            await self._close_windows(timers.next_time)
+            if (found := self._due_timers()) is not None:  # the end of a window may have set or removed one
+                await found.fire()
+        await self._close_windows(NEVER)
+
+    async def _close_windows(self, at_most: int) -> None:
         for table in self.tables:
-            reached = self._time_of(table)
+            reached = min(self._time_of(table), at_most)
             if reached != NO_TIME and reached >= table.next_time:
                 await table.close(reached)
+
+    def _due_timers(self) -> KeyTimers | None:
+        """Return whose timer is to go off next, if one is due."""
+        found = next_of(self.timers)
+        return found if found is not None and found.next_time <= self._time_with_silence() else None
 
     def would_close(self, tp: TopicPartition, time: int) -> bool:
         """Tell whether a row would be handed over if silence moved an input's time there, as it does the others'."""
         self._silent[tp] = time
         floor = min(max(at, self._silent.get(other, at)) for other, at in self._floors.items())
+        if self.timers and any(timers.next_time <= floor for timers in self.timers):
+            return True
         waiting = (t for t in self.tables if t.waits_for_silence and floor >= t.next_time)
         return any(t.would_close(floor) for t in waiting)
 
@@ -158,6 +180,7 @@ class Expiries:
         self._silent.pop(tp, None)
 
     def _time_of(self, table: Expiry) -> int:
-        if not table.waits_for_silence:
-            return self.time
+        return self._time_with_silence() if table.waits_for_silence else self.time
+
+    def _time_with_silence(self) -> int:
         return max(self.time, min(self._floors.values(), default=NO_TIME))

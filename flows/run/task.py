@@ -234,7 +234,7 @@ class Task:
         assert pipeline is not None
         assert reader is not None
         now = self.env.clock.monotonic()
-        changed = await run_due_timers(pipeline) or pipeline.clock_is_due
+        changed = await run_due_timers(pipeline)
         if self.at_end:
             for silence in self._silence.values():
                 changed = silence.observe(now) or changed
@@ -273,7 +273,7 @@ class Task:
         if self._holes_since is not None:
             dues.append(self._holes_since + _HOLES_AFTER)
         if self.pipeline is not None:
-            dues += [now + t.schedule.left() for t in self.pipeline.timers]
+            dues += [now + left for left in self.pipeline.timers_left()]
         return min([at_most, *(max(0.0, due - now) for due in dues if due is not None and due > now)])
 
     async def finish(self) -> None:

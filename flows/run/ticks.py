@@ -10,8 +10,11 @@ from flows.operate.base import NO_TIME, Batch
 
 
 async def run_due_timers(pipeline: Pipeline) -> bool:
-    """Run the timers that are due; tell whether any ran. Ticks that were missed are not made up for."""
-    ran = False
+    """Run the timers that are due; tell whether any ran, or a window of processing time has ended.
+
+    Ticks that were missed are not made up for; timers of keys are.
+    """
+    ran = await pipeline.fire_by_the_clock() or pipeline.clock_is_due
     for timer in pipeline.timers:
         if not timer.schedule.take():
             continue

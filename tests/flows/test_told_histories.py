@@ -5,15 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 
 import flows
 from flows import count, count_window, fold, hopping, last, max, session, sliding, sum, tumbling
 from flows.testing import Driver
+from tests.drawn import drawn
 from tests.flows.histories import CUTS, SECOND, Reading, histories, play
 from tests.oracle.tables import Sent
 
-MODEST = settings(max_examples=15, deadline=None, derandomize=True, report_multiple_bugs=False)
+MODEST = drawn(15)
 EVERY = 10 * SECOND
 WINDOWS: dict[str, Any] = {
     "none": None,

@@ -196,3 +196,28 @@ def command_with_spaces() -> None:
 def agent_over_windows() -> None:
     a = app()
     a.agent(departures(a).window(flows.tumbling("1h")))  # type: ignore[arg-type]  # here
+
+
+def key_timer_of_an_unknown_time() -> None:
+    app().key_timer("late", time="stream")  # here
+
+
+def key_timer_that_calls_nothing() -> None:
+    a = app()
+    late = a.key_timer("late")
+
+    @a.agent(departures(a))
+    async def watch(stream: Any) -> None:
+        late.set("LGA", after=1)
+
+    a.plan()  # here
+
+
+def key_timer_that_calls_a_text() -> None:
+    app().key_timer("late").on_time("ring")  # type: ignore[type-var]  # here
+
+
+def key_timer_that_calls_two() -> None:
+    late = app().key_timer("late")
+    late.on_time(print)
+    late.on_time(print)  # here
