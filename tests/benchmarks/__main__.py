@@ -2,7 +2,7 @@
 
 ARGS=--nexmark runs the queries of examples/03_nexmark. --kafka runs W1 on a real Kafka broker, --peers does so against
 Faust, Quix Streams, Bytewax and Kafka Streams, --latency measures the time from a record to what came of it, --restore
-how fast changelogs come back.
+how fast changelogs come back, --gateway what 5,000 connections bring in, and that kills lose and double nothing.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any
 
 import flows
 from flows.run.worker import Worker
-from tests.benchmarks import apps, kafka, latency, nexmark, restoring
+from tests.benchmarks import apps, gateway, kafka, latency, nexmark, restoring
 from tests.benchmarks.draining import drain
 from tests.benchmarks.workload import EVENTS, fill
 
@@ -85,10 +85,14 @@ def main() -> None:
     where.add_argument("--peers", action="store_true", help="W1 on a Kafka broker, against its peers")
     where.add_argument("--latency", action="store_true", help="5,000 events/s through a Kafka broker")
     where.add_argument("--restore", action="store_true", help="a million changelog records from a Kafka broker")
-    parser.add_argument("--seconds", type=float, default=60.0, help="of one run of --latency")
+    where.add_argument("--gateway", action="store_true", help="thousands of connections, and kills")
+    parser.add_argument("--seconds", type=float, default=60.0, help="of one run of --latency, or phase of --gateway")
+    parser.add_argument("--connections", type=int, default=gateway.CONNECTIONS, help="of --gateway")
     given = parser.parse_args()
     if given.latency:
         found = latency.run(given.runs, given.seconds)
+    elif given.gateway:
+        found = gateway.run(given.connections, given.seconds)
     elif given.nexmark:
         found = nexmark.run(given.only or nexmark.QUERIES, given.events)
     elif given.restore:

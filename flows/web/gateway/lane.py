@@ -42,6 +42,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections import deque
 from collections.abc import Awaitable, Callable
 from time import monotonic
 
@@ -185,11 +186,10 @@ class Lane(Writer):
         if len(fresh) == 1:
             fail([*fresh, *behind], error)
             return
-        for waiting in [*fresh, *behind]:
-            if self._producer is None:  # lost in between: the rest is judged anew
-                self._queue.appendleft(waiting)
-            else:
-                await self._write([waiting])
+        rest = deque([*fresh, *behind])
+        while rest and self._producer is not None:
+            await self._write([rest.popleft()])
+        self._queue.extendleft(reversed(rest))  # the lane was lost in between: they are judged anew
 
     def _done(self, fresh: list[Waiting], behind: list[Waiting], claims: list[Claim], now: int, end: int) -> None:
         self._metrics.writes += 1
