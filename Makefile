@@ -22,6 +22,7 @@ demo: $(VENV)/.installed-demo  ## Replay 336,776 real flights and watch the tabl
 test: $(VENV)/.installed-dev  ## Run all tests, Chromium's and Kafka's too, JOBS=2 at once. ARGS=tests/docs runs some.
 	@.ci/browser
 	@.ci/kafka >/dev/null
+	@$(BIN)/python -m tests.kafka.shared_classes
 	@exec $(BIN)/python -m pytest $(SIDE_BY_SIDE) $(ARGS)
 
 check: $(VENV)/.installed-dev  ## Lint, formatting, strict types.

@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from time import monotonic
 
+from tests.kafka import shared_classes
+
 ROOT = Path(__file__).parents[2]
 _LAST_LINES = 40
 _LEASH = 'read _; kill -9 "$1"'
@@ -41,7 +43,7 @@ def command(
     flags = [f"-Xmx{heap}", "-XX:+UseSerialGC", f"-Dorg.slf4j.simpleLogger.defaultLogLevel={log_level}"]
     flags += [] if optimised else ["-XX:TieredStopAtLevel=1"]
     flags += ["-Dorg.slf4j.simpleLogger.showDateTime=true", "-Dorg.slf4j.simpleLogger.dateTimeFormat=HH:mm:ss.SSS"]
-    flags += ["-Djava.awt.headless=true"]
+    flags += ["-Djava.awt.headless=true", *shared_classes.flags(java, libs)]
     return [java, *flags, "-cp", f"{libs}/*", main, *arguments]
 
 
