@@ -11,6 +11,7 @@ from dsl.agent import Agent
 from dsl.checks import check_one_of, checked_name, element_type, key_type
 from dsl.errors import DeclarationError
 from dsl.grouped import Grouped
+from dsl.groups_inside import groups_inside
 from dsl.key_timer import KeyTimer
 from dsl.plan.nodes import (
     PASSING,
@@ -143,7 +144,8 @@ class AgentSteps(Steps):
         A record that makes it raise is retried `retries` times, then handled by `on_error`. With
         `concurrency` n, n copies share a task's records by key. Tables are found by name in the function;
         `tables` adds what cannot be seen there. Over `stream.group_by(columns)` the records of one group are in one
-        task, in an internal topic where they are not by themselves.
+        task, in an internal topic where they are not by themselves; `stream.group_by(columns)` in the function is the
+        same, where its arguments are written out there.
         """
         if not isinstance(source, Stream | Grouped):
             raise DeclarationError(f"an agent reads a topic or a stream, not {source!r}: write @app.agent(topic).")
@@ -158,7 +160,7 @@ class AgentSteps(Steps):
         def declare(function: Callable[..., Any]) -> Agent:
             check_coroutine(function, "an agent", "async for record in stream: …")
             step = self._new_step(checked_name("agent", name or function.__name__), numbered=False)
-            given = self._input_of(source, step)
+            given = self._input_of(source, step, function)
             self._add(
                 AgentNode(
                     id=step,
@@ -178,8 +180,16 @@ class AgentSteps(Steps):
 
         return declare
 
-    def _input_of(self, source: Stream | Grouped, agent: str) -> str:
+    def _input_of(self, source: Stream | Grouped, agent: str, function: Callable[..., Any]) -> str:
         """Return the step that an agent reads; groups pass an internal topic of its name where they have to."""
+        inside, name = groups_inside(function), None
+        if inside is not None and isinstance(source, Grouped):
+            raise DeclarationError(
+                f"agent {agent!r} reads groups, and groups them again: leave one out.", place=inside.place
+            )
+        if inside is not None and isinstance(source, Stream):
+            name = inside.name and checked_name("group_by", inside.name)
+            source = source.group_by(*inside.keys, partitions=inside.partitions)
         if isinstance(source, Stream):
             return source.step
         stream, app = source.stream, self._app
@@ -189,7 +199,7 @@ class AgentSteps(Steps):
         node = RepartitionNode(
             id=step,
             input=stream.step,
-            topic=f"{self.id}-{agent}-repartition",
+            topic="-".join([self.id, agent, *([name] if name else []), "repartition"]),
             keys=source.keys,
             partitions=source.partitions or app._partitions_before(stream.step),
             schema=stream.schema,

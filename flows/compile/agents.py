@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from dsl.groups_inside import groups_inside
 from dsl.plan.nodes import AgentNode, TableNode, TimerNode, TopicNode, dues_id, on_close_id, router_rule
 from dsl.plan.validate import origins
 from flows.compile.columns import has_original_rows, repartition_of, schema_of_step, topic_of_step
@@ -25,6 +26,7 @@ def build_agent(compiler: TaskCompiler, node: AgentNode) -> AgentRunner:
     """Build an agent's runner."""
     topic = topic_of_step(compiler.plan, node.input)
     schema = schema_of_step(compiler.plan, node.input)
+    inside = groups_inside(compiler.plan.functions[node.id])
     return AgentRunner(
         _spec(
             compiler,
@@ -45,6 +47,7 @@ def build_agent(compiler: TaskCompiler, node: AgentNode) -> AgentRunner:
             value_type=compiler.row_type(node.input),
             decode=None if topic is None else compiler.context.codecs.of(topic).decode,
             is_json=compiler.is_json(node.input),
+            groups=() if inside is None else inside.keys,
         )
     )
 

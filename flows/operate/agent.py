@@ -64,13 +64,14 @@ class AgentSpec(msgspec.Struct, kw_only=True):
     part: str
     copies: Mapping[str, TableAccess] = {}
     regrouped: bool = False
+    groups: tuple[str, ...] = ()
 
 
 class AgentInstance:
     """One coroutine of an agent, its input and its savepoint. It is the runtime that the agent's code sees."""
 
     def __init__(self, spec: AgentSpec) -> None:
-        self._spec, self.name, self.columns = spec, spec.step, spec.columns
+        self._spec, self.name, self.columns, self.groups = spec, spec.step, spec.columns, spec.groups
         self.input = AgentInput(spec.key_field)
         self.savepoint = Savepoint(spec.tables)
         self.tables: dict[str, TableAccess] = {**spec.copies, **self.savepoint.tables}

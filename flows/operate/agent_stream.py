@@ -52,11 +52,17 @@ class AgentStream:
                     await asyncio.sleep(0)
                     until = perf_counter() + SLICE
 
-    def group_by(self, *columns: Any, **options: Any) -> None:
-        """Tell where groups are declared: an agent's code cannot say what is to be sent to other tasks before it."""
+    def group_by(self, *columns: Any, name: str | None = None, partitions: int | None = None) -> AgentStream:
+        """Iterate over records of which those of one group are in one task.
+
+        They came that way already: the plan has read these columns in the agent's source (`dsl.groups_inside`). Raises
+        `AgentError` where it could not.
+        """
+        if self._instance.groups and self._instance.groups == tuple(getattr(c, "__name__", c) for c in columns):
+            return self
         shown = ", ".join(repr(getattr(c, "__name__", c)) for c in columns)
         raise AgentError(
-            f"agent {self._instance.name!r}: stream.group_by({shown}) stands inside the agent",
+            f"agent {self._instance.name!r}: stream.group_by({shown}) was not seen when it was declared",
             fix=f"declare it: @app.agent(topic.group_by({shown}))",
         )
 

@@ -221,3 +221,51 @@ def key_timer_that_calls_two() -> None:
     late = app().key_timer("late")
     late.on_time(print)
     late.on_time(print)  # here
+
+
+def grouped_twice_inside() -> None:
+    a = app()
+
+    @a.agent(departures(a))
+    async def both(stream: Any) -> None:
+        async for _ in stream.group_by("carrier"):
+            async for _ in stream.group_by("origin"):  # here
+                pass
+
+
+def grouped_and_not_inside() -> None:
+    a = app()
+
+    @a.agent(departures(a))
+    async def either(stream: Any) -> None:
+        async for _ in stream.group_by("carrier"):
+            pass
+        async for _ in stream:  # here
+            pass
+
+
+def grouped_inside_by_what_is_not_known() -> None:
+    a, column = app(), "carrier"
+
+    @a.agent(departures(a))
+    async def chosen(stream: Any) -> None:
+        async for _ in stream.group_by(column):  # here
+            pass
+
+
+def grouped_inside_by_an_unknown_column() -> None:
+    a = app()
+
+    @a.agent(departures(a))  # here
+    async def wrong(stream: Any) -> None:
+        async for _ in stream.group_by("seat"):
+            pass
+
+
+def grouped_outside_and_inside() -> None:
+    a = app()
+
+    @a.agent(departures(a).group_by("carrier"))
+    async def again(stream: Any) -> None:
+        async for _ in stream.group_by("origin"):  # here
+            pass

@@ -27,3 +27,9 @@ async def keep_stock(stream: flows.Stream) -> None:
 async def watch(stream: flows.Stream) -> None:
     async for _ in stream:
         pass
+
+
+@app.agent(sales)
+async def inside(stream: flows.Stream) -> None:
+    async for _ in stream.group_by("article", name="articles"):  # type: ignore[attr-defined]
+        pass
