@@ -54,7 +54,7 @@ class Model:
         self.pending = []
 
 
-@drawn(100)
+@drawn(60)
 @given(OPS, st.integers(1, 4), st.booleans())
 def test_lists_are_delivered_once_or_refused_whole(ops: list[tuple[str, Any]], size: int, patient: bool) -> None:
     app, orders, out = shop()

@@ -14,7 +14,7 @@ from flows.testing import Driver
 from tests.drawn import drawn
 from tests.flows.histories import CUTS
 
-MODEST = drawn(25)
+MODEST = drawn(12)
 
 
 class Order(flows.Record):

@@ -62,7 +62,7 @@ def in_order(left: list[int | None], right: list[int | None]) -> list[list[Any]]
     return found
 
 
-@drawn(120)
+@drawn(60)
 @given(TIMES, TIMES, st.sampled_from([1, 2, 3, 100]), st.sampled_from([1, 2, 100]), st.booleans())
 def test_records_are_processed_in_the_order_of_their_times(
     left: list[int | None], right: list[int | None], fetch: int, chunk: int, crash: bool

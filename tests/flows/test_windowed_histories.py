@@ -23,7 +23,7 @@ class Hit(flows.Record):
     at: float
 
 
-@drawn(120)
+@drawn(50)
 @given(SENT, CUTS, WINDOWS, st.integers(0, 12), st.booleans())
 def test_any_history_gives_the_rows_the_closings_and_the_late_records_of_the_oracle(
     sent: list[tuple[str, int]], cuts: list[str], window: tuple[int, int], expires: int, through_take: bool
