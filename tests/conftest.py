@@ -11,6 +11,9 @@ import pytest
 from tests.drawn import THOROUGH
 from tests.kafka.fixtures import FIXTURES, _three, kafka, kafka_cluster, kafka_secure, kafka_three
 
+_TOLD = 6_000
+"""Characters of a failure that are said at once; the summary has all."""
+
 __all__ = ["_three", "kafka", "kafka_cluster", "kafka_secure", "kafka_three"]
 
 # A suite that runs in the background of a shell has Ctrl-C ignored, and so have the processes that it starts.
@@ -29,3 +32,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if FIXTURES.intersection(getattr(item, "fixturenames", ())):
             item.add_marker("kafka")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Say at once what failed and how: a run that does not come to its end has no summary."""
+    if report.failed and "PYTEST_XDIST_WORKER" not in os.environ:
+        print(f"\n\n{report.when} of {report.nodeid} failed:\n{report.longreprtext[-_TOLD:]}", flush=True)
