@@ -156,7 +156,7 @@ async def test_silence_longer_than_tombstones_last_is_no_absence(world: World) -
     world.disk.store.drop_table = lambda name: (dropped.append(name), drop(name))[1]  # type: ignore[method-assign]
     looks: list[int] = []
     ends = world.broker.end_offsets
-    world.broker.end_offsets = lambda tps: (looks.append(1), ends(tps))[1]  # type: ignore[method-assign]
+    world.broker.end_offsets = lambda tps, **how: (looks.append(1), ends(tps, **how))[1]  # type: ignore[method-assign]
     for _ in range(30):
         world.clock.advance(86400.0)
         seen = len(looks)

@@ -54,6 +54,7 @@ def test_every_public_name_is_described(name: str) -> None:
         "DictTable",
         "Expr",
         "GlobalTable",
+        "KeyTimer",
         "SetTable",
         "Stream",
         "Table",
