@@ -15,7 +15,7 @@ from flows.brokers.memory import MemoryBroker
 from flows.errors import BrokerUnavailable, OutcomeUnknown
 from flows.testing import Driver
 from tests.crash.airport import Airport, Flight, check, every, history, send
-from tests.crash.test_steps import STEPS, Crash, Deaths, survive
+from tests.crash.deaths import STEPS, Crash, Deaths, survive
 from tests.drawn import drawn
 
 

@@ -15,8 +15,8 @@ from flows.compile.context import topic_encoders
 from flows.decode.codecs import Codecs
 from flows.testing import Driver
 from tests.crash.airport import PARTITION, Airport, Flight, check, history
+from tests.crash.deaths import STEPS
 from tests.crash.members import Group
-from tests.crash.test_steps import STEPS
 from tests.drawn import drawn
 
 REBALANCES = [f"rebalance {n}" for n in range(1, 11)]

@@ -247,6 +247,7 @@ async def test_a_task_that_is_closed_has_nothing_under_way(group: Group) -> None
     member = await group.member("one")
     begun, waiting = await member.producer(0), await member.producer(1)
     await asyncio.gather(member.commit(begun, 0, 1), member.commit(waiting, 1, 1))
+    assert await member.position(0) == Committed(1, "mark 1")  # its markers are written
     gate = Gate(member.losses, "AddPartitionsToTxn")
     commits = [asyncio.create_task(member.commit(begun, 0, 2))]
     await gate.reached.wait()

@@ -52,7 +52,7 @@ class Script:
     async def start_offsets(self, tps: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
         return dict.fromkeys(tps, self.start)
 
-    async def end_offsets(self, tps: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
+    async def end_offsets(self, tps: Iterable[TopicPartition], **_: object) -> dict[TopicPartition, int]:
         end = self.ends.pop(0) if len(self.ends) > 1 else self.ends[0]
         return dict.fromkeys(tps, end)
 
