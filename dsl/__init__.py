@@ -33,6 +33,7 @@ from dsl.table import DictTable, Table
 from dsl.topic import Topic
 from dsl.window import Window, count_window, hopping, session, sliding, tumbling
 from dsl.windowed import WindowedTable
+from dsl.windowed_sets import WindowedSetTable
 
 __all__ = [
     "App",
@@ -51,6 +52,7 @@ __all__ = [
     "Table",
     "Topic",
     "Window",
+    "WindowedSetTable",
     "WindowedTable",
     "approx_distinct",
     "arg_max",

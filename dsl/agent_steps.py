@@ -36,13 +36,14 @@ from dsl.stream import Stream
 from dsl.table import AgentTable, DictTable, Table
 from dsl.tables_used import check_coroutine, tables_used
 from dsl.topic import Topic
-from dsl.window import AnyWindow
+from dsl.window import AnyWindow, FixedWindow
 from dsl.windowed import WindowedTable, dictionary_schema, dictionary_window
 
 if TYPE_CHECKING:
     from dsl.app import App
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+Windowed = TypeVar("Windowed", bound=WindowedTable)
 
 ON_ERROR = ("dead-letter", "skip", "stop")
 
@@ -118,11 +119,13 @@ class AgentSteps(Steps):
         self._types[name] = self._tables[name] = timer = KeyTimer(self._app, name, key, time)
         return timer
 
-    def _with_windows(self, table: DictTable, window: AnyWindow) -> WindowedTable:
+    def _with_windows(
+        self, table: DictTable | SetTable, window: AnyWindow, made: Callable[[FixedWindow], Windowed]
+    ) -> Windowed:
         node = self._nodes[table.name]
         assert isinstance(node, TableNode)
         fixed = dictionary_window(node, window)
-        found = WindowedTable(self._app, table.name, table.key_type, table.value_type, table.default, fixed)
+        found = made(fixed)
         schema = dictionary_schema(table.name, table.key_type, table.value_type, fixed)
         self._add(msgspec.structs.replace(node, window=fixed, schema=schema), None, found)
         self._tables[table.name] = found

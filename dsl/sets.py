@@ -6,10 +6,13 @@ from collections.abc import Iterable, Iterator, MutableSet
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
+from dsl.durations import Duration
 from dsl.table import AgentTable
 
 if TYPE_CHECKING:
     from dsl.app import App
+    from dsl.window import AnyWindow, FixedWindow
+    from dsl.windowed_sets import WindowedSetTable
 
 _MISSING = object()
 
@@ -25,6 +28,33 @@ class SetTable(AgentTable):
 
     def __repr__(self) -> str:
         return f"<SetTable {self.name}>"
+
+    def tumbling(self, size: Duration, *, expires: Duration | None = None) -> WindowedSetTable:
+        """Keep a set of each key for each window `[start, end)` of event time, of one `size`.
+
+        `expires` is how long after its end a window is kept, by event time; None keeps it for ever.
+
+        >>> import flows
+        >>> flows.App("site").set_table("visitors").tumbling("1h", expires="1d")
+        <WindowedSetTable visitors, tumbling(1h)>
+        """
+        from dsl.window import tumbling
+
+        return self._in_windows(tumbling(size, retention=expires))
+
+    def hopping(self, size: Duration, step: Duration, *, expires: Duration | None = None) -> WindowedSetTable:
+        """Keep a set of each key for each window of one `size`, one beginning each `step`; else as `tumbling`."""
+        from dsl.window import hopping
+
+        return self._in_windows(hopping(size, step, retention=expires))
+
+    def _in_windows(self, window: AnyWindow) -> WindowedSetTable:
+        from dsl.windowed_sets import WindowedSetTable
+
+        def made(fixed: FixedWindow) -> WindowedSetTable:
+            return WindowedSetTable(self.app, self.name, self.key_type, self.value_type, fixed)
+
+        return self.app._with_windows(self, window, made)
 
     def __getitem__(self, key: Any) -> SetInTable:
         return SetInTable(self, key)
@@ -81,7 +111,7 @@ class SetInTable(MutableSet[Any]):
     def __repr__(self) -> str:
         return f"<set {self._key!r} of {self._table.name}>"
 
-    def is_of(self, table: SetTable, key: Any) -> bool:
+    def is_of(self, table: AgentTable, key: Any) -> bool:
         """Tell whether this is the set of a table's key."""
         return self._table is table and bool(self._key == key)
 

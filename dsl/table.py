@@ -12,7 +12,7 @@ from dsl.durations import Duration
 from dsl.plan.nodes import SinkNode
 from dsl.plan.types import Schema
 from dsl.table_join import foreign_join, table_join
-from dsl.window import AnyWindow
+from dsl.window import AnyWindow, FixedWindow
 
 if TYPE_CHECKING:
     from dsl.app import App
@@ -155,13 +155,21 @@ class DictTable(AgentTable):
         """
         from dsl.window import tumbling
 
-        return self.app._with_windows(self, tumbling(size, retention=expires))
+        return self._in_windows(tumbling(size, retention=expires))
 
     def hopping(self, size: Duration, step: Duration, *, expires: Duration | None = None) -> WindowedTable:
         """Keep a value of each key for each window of one `size`, one beginning each `step`; else as `tumbling`."""
         from dsl.window import hopping
 
-        return self.app._with_windows(self, hopping(size, step, retention=expires))
+        return self._in_windows(hopping(size, step, retention=expires))
+
+    def _in_windows(self, window: AnyWindow) -> WindowedTable:
+        from dsl.windowed import WindowedTable
+
+        def made(fixed: FixedWindow) -> WindowedTable:
+            return WindowedTable(self.app, self.name, self.key_type, self.value_type, self.default, fixed)
+
+        return self.app._with_windows(self, window, made)
 
     # The two that run for every record go to the task's table directly; `_here` explains what is wrong where they fail.
 

@@ -68,7 +68,9 @@ class TableReader:
         """
         keys = self._decoder.info.keys
         if self._decoder.info.kind == "set":
-            return {row["value"] for row in self.rows() if row["key"] == key}
+            rows = [row for row in self.rows() if row["key"] == key]
+            newest = max((row.get("window_start", 0.0) for row in rows), default=None) if window is None else window
+            return {row["value"] for row in rows if row.get("window_start", newest) == newest}
         found = [r for r in self.rows() if _key(r, keys) == key and (window is None or r.get("window_start") == window)]
         if not found:
             return None

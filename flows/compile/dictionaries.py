@@ -9,7 +9,7 @@ from dsl.plan.nodes import TableNode, dues_id
 from flows.compile.agents import build_closer
 from flows.operate.dict_table import DictTableState
 from flows.operate.expiring import Expiry
-from flows.operate.grouped_table import SetTableState, WindowedTableState
+from flows.operate.grouped_table import SetTableState, WindowedSetState, WindowedTableState
 from flows.operate.key_timers import DueTableState, KeyTimers
 from flows.state.keys import KeyCodec, prefix_end
 
@@ -33,6 +33,29 @@ class WindowedKeys:
     def range_of(self, group: int) -> tuple[bytes, bytes]:
         """Return the byte range of one window."""
         return self._codec.window_range(group, group + 1)
+
+
+class WindowedSetKeys:
+    """The keys of a set table with windows: ((start in microseconds, key), element)."""
+
+    def __init__(self, key_type: Any, element_type: Any) -> None:
+        self._codec = KeyCodec((key_type, element_type), windowed=True)
+
+    def encode(self, key: Any) -> bytes:
+        (start, rest), element = key
+        return self._codec.encode((rest, element), start)
+
+    def decode(self, data: bytes) -> Any:
+        key, element = self._codec.decode(data)
+        return (self._codec.window(data), key), element
+
+    def range_of(self, group: Any) -> tuple[bytes, bytes | None]:
+        """Return the byte range of one window, or of a key's elements in it."""
+        if isinstance(group, int):
+            return self._codec.window_range(group, group + 1)
+        start, key = group
+        prefix = self._codec.prefix(key, window=start)
+        return prefix, prefix_end(prefix)
 
 
 class SetKeys:
@@ -72,7 +95,14 @@ def _dictionary(compiler: TaskCompiler, node: TableNode) -> DictTableState:
     def changed(keys: list[bytes], values: Sequence[bytes | None]) -> None:
         pipeline.changed(node.table, keys, values)
 
+    def forgotten(keys: list[bytes], gone: Sequence[None]) -> None:
+        pipeline.forgotten(node.table, keys, gone)
+
     parts: dict[str, Any] = {"rows": compiler.context.state, "changed": changed}
+    if node.sets and node.window is not None:
+        elements = WindowedSetKeys(declared.key_type, declared.value_type)
+        types = declared.key_type, declared.value_type
+        return WindowedSetState(node.table, *types, codec=elements, forgotten=forgotten, **parts)
     if node.sets:
         codec = SetKeys(declared.key_type, declared.value_type)
         return SetTableState(node.table, declared.key_type, declared.value_type, codec=codec, **parts)
@@ -82,7 +112,7 @@ def _dictionary(compiler: TaskCompiler, node: TableNode) -> DictTableState:
     return WindowedTableState(
         *declaration,
         codec=WindowedKeys(declared.key_type),
-        forgotten=lambda keys, gone: pipeline.forgotten(node.table, keys, gone),
+        forgotten=forgotten,
         **parts,
     )
 

@@ -134,8 +134,10 @@ class WindowedTableView(TableView):
         self._late = late
 
     def set(self, key: Any, value: Any) -> None:
-        if self._state.is_closed(key):
-            self._late.setdefault(self._state.name, set()).add(key[0])
+        state = self._state
+        assert isinstance(state, WindowedTableState)
+        if state.is_closed(key):
+            self._late.setdefault(state.name, set()).add(state.start_of(key))
         else:
             super().set(key, value)
 

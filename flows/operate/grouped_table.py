@@ -82,8 +82,12 @@ class WindowedTableState(GroupedTableState):
             )
         return key[0], self._checked(key[1])
 
+    def start_of(self, key: Any) -> int:
+        """Return the start of a key's window."""
+        return int(key[0])
+
     def is_closed(self, key: Any) -> bool:
-        return bool(key[0] < self.open_from)
+        return self.start_of(key) < self.open_from
 
     def has_row(self, first: bytes, last: bytes) -> bool:
         """Tell whether there is a row in a range, as far as the changed keys have been staged."""
@@ -105,3 +109,25 @@ class WindowedTableState(GroupedTableState):
     def row(self, key: bytes, value: bytes) -> tuple[tuple[int, Any], Any]:
         """Return a row's window start, key and value."""
         return self._codec.decode(key), self._decode(value)
+
+
+class WindowedSetState(WindowedTableState):
+    """A set table with windows: its keys are ((start of the window, key), element), its values say nothing."""
+
+    def __init__(self, name: str, key_type: Any, element_type: Any, **parts: Any) -> None:
+        super().__init__(name, key_type, bool, None, **parts)
+        self._checked_element = KeyCheck(name, element_type, "element")
+
+    def _proper(self, key: Any) -> Any:
+        (start, rest), element = key
+        return (start, self._checked(rest)), self._checked_element(element)
+
+    def start_of(self, key: Any) -> int:
+        return int(key[0][0])
+
+    def members(self, group: Any, touched: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
+        """Iterate over a key's elements in a window, or over all of a window where `group` is its start alone."""
+        if not isinstance(group, int):
+            return super().members(group, touched)
+        rows = dict(self._rows.scan(self.name, *self._codec.range_of(group), uncommitted=True))
+        return self._merged(rows, (key for key in (*self.dirty, *touched) if self.start_of(key) == group))

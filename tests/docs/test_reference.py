@@ -60,6 +60,7 @@ def test_every_public_name_is_described(name: str) -> None:
         "Table",
         "Topic",
         "Window",
+        "WindowedSetTable",
         "WindowedTable",
     }
     if name not in types_of_results:

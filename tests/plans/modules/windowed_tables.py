@@ -24,6 +24,7 @@ def add_up(key: Any, value: int) -> None:
 minutes = app.table("minutes", value=int, default=int, on_window_close=add_up).tumbling("1m", expires="1h")
 trend = app.table("trend", value=float, default=float).hopping("10s", "5s")
 pages = app.set_table("pages", key=int)
+lately = app.set_table("lately").tumbling("1h", expires="1d")
 totals = app.table("totals", value=int, default=int)
 
 
