@@ -56,6 +56,10 @@ class Records(msgspec.Struct, frozen=True, kw_only=True):
     def __len__(self) -> int:
         return len(self.values)
 
+    def origin(self, row: int) -> TopicPartition:
+        """Return the partition that the record at a place is of."""
+        return self.tp
+
     def split(self, count: int) -> tuple[Records, Records | None]:
         """Return the first `count` records and the rest (None when nothing is left)."""
         if count >= len(self):

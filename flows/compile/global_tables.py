@@ -25,7 +25,7 @@ from flows.decode.base import ValueCodec
 from flows.decode.message_keys import KeyClaim, decode_message_key
 from flows.decode.times import EventTimes
 from flows.decode.values import ValueDecoder
-from flows.operate.base import Batch, DeadLetters, FrameStep
+from flows.operate.base import Batch, DeadLetters, FrameStep, Times
 from flows.operate.dict_table import KeyCheck
 from flows.operate.joins.topic_table import Row, TableLookup
 from flows.state.base import Store
@@ -213,7 +213,7 @@ def global_lookup(compiler: TaskCompiler, node: GlobalLookupNode) -> FrameStep:
     added = {name for _, name in node.right_columns}
     on = compile_expr(node.on, schema_of_step(compiler.plan, node.input)).alias(_ON)
 
-    def find(keys: list[bytes], times: Sequence[int | None]) -> list[Row | None]:
+    def find(keys: list[bytes], times: Sequence[int | None], turns: Times) -> list[Row | None]:
         return [None if row is None else tuple(row[p] for p in places) for row in copy.find(keys)]
 
     def pass_on(frame: pl.DataFrame, batch: Batch) -> None:

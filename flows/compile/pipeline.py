@@ -8,10 +8,11 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from dsl.plan.nodes import TimerNode
-from flows.brokers.base import Outgoing, Records, TopicPartition
-from flows.compile.feeds import AnswerFeed, Branch, ClockFeed, Derived, JoinFeed
+from flows.brokers.base import Outgoing, TopicPartition
+from flows.compile.feeds import AnswerFeed, Branch, ClockFeed, Derived, JoinFeed, Removed
 from flows.emit.outbox import Outbox
 from flows.metrics import TaskMetrics
 from flows.operate.agent import AgentRunner
@@ -24,6 +25,7 @@ from flows.operate.key_timers import KeyTimers, next_of
 from flows.operate.processing_time import TaskClock
 from flows.operate.schedule import Schedule
 from flows.operate.tables import Round
+from flows.source.rounds import Round as InputRound
 
 Work = tuple[AgentRunner, Sequence[Any], Sequence[int], Batch]
 Changes = dict[str, list[Round]]
@@ -53,7 +55,7 @@ class Pipeline:
         self.closers: list[AgentRunner] = []
         self.expiries = Expiries()
         self.clock_timers: list[KeyTimers] = []
-        self.lockstep = False
+        self.lockstep = self.by_runs = False
         self.work: list[Work] = []
         self.changes: Changes = {}
         self.written: Changes = {}
@@ -105,51 +107,71 @@ class Pipeline:
             feed.resume(feed.time)
         self.expiries.begin({tp: m.time for tp, m in marks.items()}, {tp: m.advanced for tp, m in marks.items()})
 
-    async def process(self, records: Records) -> None:
-        """Take records through all steps; returns when every agent has asked for its next record."""
-        for part in self.branches[records.tp].parts(records):
+    async def process(self, taken: InputRound) -> None:
+        """Take a round through all steps; returns when every agent has asked for its next record."""
+        for part in self._parts(taken):
             await self._process(part)
 
-    async def _process(self, records: Records) -> None:
-        metrics = self.metrics
-        branch = self.branches[records.tp]
+    def _parts(self, taken: InputRound) -> Iterator[InputRound]:
+        """Yield a round in the parts in which it can be processed: all at once, where nothing needs it cut."""
+        if not self.by_runs:
+            yield taken
+            return
+        for run in taken.runs():
+            step = 1 if self.branches[run.parts[0].records.tp].one_by_one else len(run)
+            rest: InputRound | None = run
+            while rest is not None:
+                part, rest = rest.split(step)
+                yield part
+
+    async def _process(self, taken: InputRound) -> None:
+        metrics, turns = self.metrics, len(taken)
         metrics.begin()
-        if branch.removals and len(records) and records.values[0] is None:
-            branch.remove(records)
-            records = records.take([])
-        batch = branch.source.read(records, branch.wants_frame)
+        for table in (table for branch in self.branches.values() for table in branch.kept):
+            table.begin(turns)
+        opened: list[tuple[Branch, list[Batch]]] = []
+        for part in taken.parts:
+            branch = self.branches[part.records.tp]
+            opened.append((branch, list(_kept(branch, branch.open(part, turns)))))
+            metrics.took(part.records.tp.topic, part.records.timestamps)
         metrics.lap("decode")
-        metrics.took(records.tp.topic, records.timestamps)
-        if len(batch):
-            if batch.frame is not None:
-                branch.running = batch.watermarks
-                for step in branch.steps:
-                    step(batch.frame, batch)
-            if batch.objects is not None and branch.agents:
-                rows = range(len(batch))
-                self.work.extend((runner, batch.objects, rows, batch) for runner in branch.agents)
+        for branch, batches in opened:
+            for batch in batches:
+                self._pass_on(branch, batch)
         for derived in self.derived.values():
-            derived.step.run(derived.then)
-        branch.running = None
-        if batch.frame is not None and len(batch):
-            metrics.lap("route" if branch.writers else "aggregate")
+            derived.step.run(derived.then, turns)
+        for derived in self.derived.values():
+            derived.step.time.keep()
+        metrics.lap("route" if any(branch.writers for branch, _ in opened) else "aggregate")
+        times = [branch.times(np.arange(turns)) for branch, _ in opened] if self.expiries.is_used else []
+        for branch, _ in opened:
+            branch.close()
         work, self.work = self.work, []
-        if self.expiries.is_used and len(batch):
-            async for part in self.expiries.segments(batch.watermarks):
-                await self._work(_rows_of(work, part))
+        if times:
+            dues = [_due(rows, batch) for *_, rows, batch in work]
+            async for segment in self.expiries.segments(np.maximum.reduce(times)):
+                await self._work(_rows_of(work, dues, segment))
         else:
             await self._work(work)
-        await self.expiries.close(branch.source.watermark.time)
-        if work or self.expiries.is_used:
+        await self.expiries.close(max(branch.time for branch, _ in opened))
+        if work or times:
             metrics.lap("agent")
+
+    def _pass_on(self, branch: Branch, batch: Batch) -> None:
+        if batch.frame is not None:
+            for step in branch.steps:
+                step(batch.frame, batch)
+        if batch.objects is not None and branch.agents:
+            rows = range(len(batch))
+            self.work.extend((runner, batch.objects, rows, batch) for runner in branch.agents)
 
     async def settle(self) -> bool:
         """Learn of silence; tell whether there is something to commit."""
         moved = False
         for derived in self.derived.values():
-            derived.step.run(derived.then)  # what the joins before it have just made
+            derived.step.run(derived.then, 1)  # what the joins before it have just made
             if derived.step.settle(derived):
-                derived.step.run(derived.then)
+                derived.step.run(derived.then, 1)
                 moved = True
         work, self.work = self.work, []
         await self._work(work)
@@ -160,11 +182,13 @@ class Pipeline:
             await (self._one_by_one(work) if self.lockstep and len(work) > 1 else self._side_by_side(work))
 
     async def _side_by_side(self, work: list[Work]) -> None:
-        if len(work) == 1:
-            runner, values, rows, batch = work[0]
-            await runner.run(values, rows, batch)
+        by_runner: dict[AgentRunner, list[Work]] = {}
+        for item in work:
+            by_runner.setdefault(item[0], []).append(item)
+        if len(by_runner) == 1:
+            await _through(work)
         else:
-            await asyncio.gather(*(runner.run(values, rows, batch) for runner, values, rows, batch in work))
+            await asyncio.gather(*(_through(items) for items in by_runner.values()))
 
     async def _one_by_one(self, work: list[Work]) -> None:
         """Take record after record through agents that share tables, so that no cut shows in what they see."""
@@ -276,19 +300,36 @@ class Pipeline:
         return self.outbox.take()
 
 
+def _kept(branch: Branch, found: list[Batch | Removed]) -> Iterator[Batch]:
+    """Yield what an input has, once its tables have taken it."""
+    for one in found:
+        if isinstance(one, Removed):
+            for table in branch.kept:
+                table.remove(*one)
+        elif len(one):
+            for table in branch.kept:
+                assert one.frame is not None
+                table.process(one.frame, one)
+            yield one
+
+
+async def _through(work: list[Work]) -> None:
+    for runner, values, rows, batch in work:
+        await runner.run(values, rows, batch)
+
+
 def _due(rows: Sequence[int], batch: Batch) -> Sequence[int]:
-    """Return which rows of the input batch some rows are due to."""
+    """Return the turns that some rows are due to."""
     if batch.triggers is None:
         return rows
     found: list[int] = batch.triggers[list(rows)].tolist()
     return found
 
 
-def _rows_of(work: list[Work], part: slice) -> list[Work]:
-    """Return what of some work is on a part of the batch's rows."""
+def _rows_of(work: list[Work], dues: list[Sequence[int]], part: slice) -> list[Work]:
+    """Return what of some work is due at a part of the round's turns."""
     found = []
-    for runner, values, rows, batch in work:
-        due = _due(rows, batch)
+    for (runner, values, rows, batch), due in zip(work, dues, strict=True):
         begin, end = bisect_left(due, part.start), bisect_left(due, part.stop)
         if begin < end:
             found.append((runner, values[begin:end], rows[begin:end], batch))

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -19,15 +18,13 @@ from flows.compile.terms import frame_schema
 from flows.compile.values import key_types, row_shape
 from flows.decode.message_keys import decode_message_key
 from flows.operate.aggregate import AggregateStep
-from flows.operate.base import FrameStep
-from flows.operate.joins.topic_table import Row, TableLookup, TopicTable
+from flows.operate.base import FrameStep, Times
+from flows.operate.joins.topic_table import Find, Row, TableLookup, TopicTable
 from flows.state.keys import KeyCodec
 
 if TYPE_CHECKING:
+    from flows.compile.pipeline import Pipeline
     from flows.compile.task import TaskCompiler
-
-
-Find = Callable[[list[bytes], Sequence[int | None]], list[Row | None]]
 
 
 class HeldTables:
@@ -36,20 +33,24 @@ class HeldTables:
     def __init__(self) -> None:
         self._tables: dict[str, tuple[Feed, Find]] = {}
         self._readers: list[tuple[str, Feed]] = []
+        self._as_of_now: set[str] = set()
 
-    def add(self, table: str, fed_by: Feed, find: Find) -> None:
-        """Learn of a table."""
+    def add(self, table: str, fed_by: Feed, find: Find, *, knows_turns: bool) -> None:
+        """Learn of a table; one that does not know what it was at each turn is read as it is."""
         self._tables[table] = fed_by, find
+        if not knows_turns:
+            self._as_of_now.add(table)
 
     def read_by(self, table: str, reader: Feed) -> Find:
         """Return how a table is read, which may be built later."""
         self._readers.append((table, reader))
-        return lambda keys, times: self._tables[table][1](keys, times)
+        return lambda keys, times, turns: self._tables[table][1](keys, times, turns)
 
-    def arrange(self, fed_by: dict[int, list[Branch]]) -> None:
+    def arrange(self, pipeline: Pipeline, fed_by: dict[int, list[Branch]]) -> None:
         """Have the records of tables come before those of the same time that are joined with them.
 
-        Where one input feeds both, its records are taken one by one: the table has what came up to each, no more.
+        A table that is read as it is has what came up to each record, no more: rounds are taken in runs of one input,
+        and where that feeds both, its records one by one.
         """
 
         def inputs(feed: Feed) -> list[Branch]:
@@ -57,9 +58,10 @@ class HeldTables:
 
         for table, reader in self._readers:
             readers = list(map(id, inputs(reader)))
+            pipeline.by_runs = pipeline.by_runs or table in self._as_of_now
             for branch in inputs(self._tables[table][0]):
                 branch.comes_first = True
-                branch.one_by_one = branch.one_by_one or id(branch) in readers
+                branch.one_by_one = branch.one_by_one or (table in self._as_of_now and id(branch) in readers)
 
 
 def tables_first(nodes: list[Node]) -> list[Node]:
@@ -67,7 +69,7 @@ def tables_first(nodes: list[Node]) -> list[Node]:
     return sorted(nodes, key=lambda node: not isinstance(node, TopicTableNode | AggregateNode))
 
 
-def topic_table(compiler: TaskCompiler, node: TopicTableNode) -> FrameStep:
+def topic_table(compiler: TaskCompiler, node: TopicTableNode) -> None:
     """Build a topic's table."""
     topic = compiler.plan.nodes[node.input]
     assert isinstance(topic, TopicNode)
@@ -83,31 +85,26 @@ def topic_table(compiler: TaskCompiler, node: TopicTableNode) -> FrameStep:
         read_key=lambda data: decode_message_key(data, types[0]),
         decode=msgspec.msgpack.Decoder(row_shape(node.schema, int)).decode,
         state=compiler.context.state,
-        now=partial(_time, compiler.branch),
+        times=compiler.branch.times,
         changed=lambda keys, states: compiler.pipeline.changed(node.table, keys, states),
         dead=compiler.dead,
     )
-    compiler.branch.removals.append(table.remove)
-    compiler.held.add(node.table, compiler.branch, table.find)
+    compiler.branch.kept.append(table)
+    compiler.held.add(node.table, compiler.branch, table.find, knows_turns=True)
     keep_table(compiler, node, table)
-    return table.process
-
-
-def _time(branch: Branch) -> int:
-    return branch.time
 
 
 def hold_aggregates(compiler: TaskCompiler, table: str, step: AggregateStep) -> None:
     """Let joins read a table of aggregates."""
     decoder, state = TableDecoder(compiler.plan, table), compiler.context.state
 
-    def find(keys: list[bytes], times: Sequence[int | None]) -> list[Row | None]:
+    def find(keys: list[bytes], times: Sequence[int | None], turns: Times) -> list[Row | None]:
         step.catch_up()
         found = state.get_many(table, keys, uncommitted=True)
         rows = iter(decoder.rows([(k, v) for k, v in zip(keys, found, strict=True) if v is not None]))
         return [None if value is None else tuple(next(rows).values()) for value in found]
 
-    compiler.held.add(table, compiler.branch, find)
+    compiler.held.add(table, compiler.branch, find, knows_turns=False)
 
 
 def lookup(compiler: TaskCompiler, node: LookupNode) -> FrameStep:
@@ -119,8 +116,8 @@ def lookup(compiler: TaskCompiler, node: LookupNode) -> FrameStep:
     columns = frame_schema(Schema(tuple(f for f in node.schema if f.name in added)))
     read = compiler.held.read_by(node.right, compiler.branch)
 
-    def find(keys: list[bytes], times: Sequence[int | None]) -> list[Row | None]:
-        rows = read(keys, times)
+    def find(keys: list[bytes], times: Sequence[int | None], turns: Times) -> list[Row | None]:
+        rows = read(keys, times, turns)
         return [None if row is None else tuple(row[p] for p in places) for row in rows]
 
     return TableLookup(

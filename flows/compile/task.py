@@ -119,7 +119,7 @@ class TaskCompiler:
         for node in steps:
             if isinstance(node, TableJoinNode | AnswerNode):
                 self.pipeline.joins.append(join_feed(self, node))
-        self.held.arrange(arrange(self.plan, self.pipeline))
+        self.held.arrange(self.pipeline, arrange(self.plan, self.pipeline))
         for node in steps:
             if isinstance(node, TimerNode):
                 self.pipeline.timers.append(build_timer(self, node))
@@ -137,6 +137,8 @@ class TaskCompiler:
         for node in tables_first(self.plan.consumers(step)):
             if isinstance(node, AgentNode) and isinstance(self.plan.nodes[step], TopicNode):
                 branch.agents.append(self._agent(node))
+            elif isinstance(node, TopicTableNode):
+                topic_table(self, node)
             else:
                 branch.steps.append(self._reading(step, node))
 
@@ -220,10 +222,6 @@ class TaskCompiler:
     @lower.register
     def _repartition(self, node: RepartitionNode) -> FrameStep:
         return build_repartition(self, node)
-
-    @lower.register
-    def _topic_table(self, node: TopicTableNode) -> FrameStep:
-        return topic_table(self, node)
 
     @lower.register
     def _lookup(self, node: LookupNode) -> FrameStep:

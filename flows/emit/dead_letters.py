@@ -27,7 +27,7 @@ class DeadLetterBox:
 
     def refuse(self, step: str, records: Records, row: int, reason: str, *, on_error: str = "dead-letter") -> None:
         """Dead-letter a record, skip it, or raise `FlowsError` to stop the task before it."""
-        where = f"{records.tp}/{records.offsets[row]}"
+        where = f"{records.origin(row)}/{records.offsets[row]}"
         if on_error == "stop":
             raise FlowsError(
                 f"{step}: record {where} refused: {reason}", fix="mend the producer, or declare on_error='dead-letter'"
@@ -58,8 +58,8 @@ class DeadLetterBox:
         return (
             ("reason", reason[:4000].encode(errors="replace")),
             ("step", step.encode()),
-            ("topic", records.tp.topic.encode()),
-            ("partition", str(records.tp.partition).encode()),
+            ("topic", records.origin(row).topic.encode()),
+            ("partition", str(records.origin(row).partition).encode()),
             ("offset", str(records.offsets[row]).encode()),
             ("timestamp", str(records.timestamps[row]).encode()),
             *cut,

@@ -66,8 +66,8 @@ class AgentInput:
             key=self.key(value, records.keys[row]),
             timestamp=None if time == NO_TIME else time / 1_000_000,
             headers=records.headers[row] if records.headers is not None else (),
-            topic=records.tp.topic,
-            partition=records.tp.partition,
+            topic=(origin := records.origin(row)).topic,
+            partition=origin.partition,
             offset=records.offsets[row],
             raw=(records.keys[row], records.values[row], records.timestamps[row]),
         )

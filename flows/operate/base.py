@@ -26,11 +26,12 @@ class Batch:
     `objects` are the values (None where columns came from an internal topic), `times` their event times and
     `watermarks` the stream time as of each record, in microseconds. `frame` holds the columns that steps asked
     for, with the meta columns `$time` (null where there is none), `$watermark`, `$partition` and `$offset` (of the
-    record's first topic) and `$row` (its place in this batch). Of rows that a step with several inputs made, `triggers`
-    tells which row of the input batch each is due to.
+    record's first topic) and `$row` (its place in this batch). `triggers` are the turns of the round at which the
+    records came, or that the rows which a step made are due to; None for the turns from 0 on. `passed` is the stream
+    time as of each record that was read, where some that move time are not in the batch.
     """
 
-    __slots__ = ("frame", "objects", "records", "times", "triggers", "watermarks")
+    __slots__ = ("frame", "objects", "passed", "records", "times", "triggers", "watermarks")
 
     def __init__(
         self,
@@ -43,6 +44,7 @@ class Batch:
         self.records, self.objects = records, objects
         self.times, self.watermarks, self.frame = times, watermarks, frame
         self.triggers: Times | None = None
+        self.passed: Times | None = None
 
     def __len__(self) -> int:
         return len(self.times)
@@ -72,7 +74,7 @@ def _column(name: str, values: Any, length: int) -> pl.Series:
 
 
 def triggers_of(frame: pl.DataFrame, batch: Batch) -> Times:
-    """Return which rows of the input batch the rows of a frame are due to."""
+    """Return the turns that the rows of a frame are due to."""
     rows: Times = frame[ROW].to_numpy()
     return rows if batch.triggers is None else batch.triggers[rows]
 

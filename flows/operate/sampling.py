@@ -9,8 +9,9 @@ import numpy.typing as npt
 import polars as pl
 
 from dsl.plan.types import Kind
+from flows.brokers.base import Records
 from flows.operate.aggregates.hashing import Hashes, fold, hash_values
-from flows.operate.base import OFFSET, PARTITION, Batch, FrameStep
+from flows.operate.base import OFFSET, PARTITION, ROW, Batch, FrameStep
 
 _NULL = np.uint64(0x6E756C6C)
 _SCALE = 2.0**-53
@@ -24,7 +25,7 @@ def sample_step(rate: float | None, every: int | None, by: list[tuple[str, Kind]
             hashes = _of_columns(frame, by)
             kept = _below(hashes, rate) if rate is not None else hashes % np.uint64(every or 1) == 0
         elif rate is not None:
-            kept = _below(_of_places(frame, batch.records.tp.topic), rate)
+            kept = _below(_of_places(frame, batch.records), rate)
         else:
             kept = frame[OFFSET].to_numpy() % (every or 1) == 0
         if kept.any():
@@ -38,10 +39,11 @@ def _below(hashes: Hashes, rate: float) -> npt.NDArray[np.bool_]:
     return np.asarray((hashes >> np.uint64(11)) * _SCALE < rate)
 
 
-def _of_places(frame: pl.DataFrame, topic: str) -> Hashes:
-    seed = int.from_bytes(blake2b(topic.encode(), digest_size=8).digest(), "big")
+def _of_places(frame: pl.DataFrame, records: Records) -> Hashes:
+    topics = [records.origin(row).topic for row in frame[ROW].to_list()]
+    seeds = {topic: int.from_bytes(blake2b(topic.encode(), digest_size=8).digest(), "big") for topic in set(topics)}
     partitions, offsets = (frame[name].to_numpy().view(np.uint64) for name in (PARTITION, OFFSET))
-    return fold(fold(np.full(frame.height, seed, np.uint64), partitions), offsets)
+    return fold(fold(np.array([seeds[topic] for topic in topics], np.uint64), partitions), offsets)
 
 
 def _of_columns(frame: pl.DataFrame, by: list[tuple[str, Kind]]) -> Hashes:

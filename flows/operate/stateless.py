@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
+import numpy as np
 import polars as pl
 
 from flows.operate.base import META, ROW, Batch, DeadLetters, FrameStep
@@ -47,9 +48,11 @@ class RowBuilder:
     def objects(self, frame: pl.DataFrame, batch: Batch) -> list[Any]:
         if self._original and batch.objects is not None:
             objects = batch.objects
-            if frame.height == len(objects):
+            places = frame[ROW].to_numpy()
+            # Each once: of a merged stream a record may come by several ways, or by none.
+            if len(places) == len(objects) and (places == np.arange(len(places))).all():
                 return list(objects)
-            return [objects[i] for i in frame[ROW].to_list()]
+            return [objects[i] for i in places.tolist()]
         build, fields = self._type, self._fields
         rows = zip(*(frame[f].to_list() for f in fields), strict=True)
         if self._nested:  # structs in fields came through an internal topic as what they are made of

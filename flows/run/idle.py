@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from flows.brokers.base import Broker, TopicPartition
 from flows.compile.feeds import Branch
 from flows.errors import BrokerUnavailable
 from flows.operate.base import NO_TIME
+from flows.source.rounds import Round
 from flows.source.watermarks import is_quiet
 
 
@@ -46,6 +49,10 @@ class Silence:
         self._branch.quiet = round((now - self._since) * 1_000_000)
         return self._close() or (became_idle and self._branch.is_watched)
 
+    @property
+    def is_idle(self) -> bool:
+        return self._branch.is_idle
+
     def due(self) -> float | None:
         """Return when the input becomes idle, if it stays silent."""
         return None if self._since is None else self._since + self._idle_after
@@ -61,6 +68,20 @@ class Silence:
         self._branch.source.watermark.advanced = reached
         self._branch.let_pass(reached)
         return True
+
+
+def wake(silences: Mapping[TopicPartition, Silence], taken: Round, most: int) -> int:
+    """Return how much of a round can be taken at once, and wake its inputs.
+
+    One that is idle counts for nothing until its first record: the round is cut there.
+    """
+    for records, turns in taken.parts:
+        if turns[0] and silences[records.tp].is_idle:
+            most = min(most, int(turns[0]))
+    for records, turns in taken.parts:
+        if turns[0] < most:
+            silences[records.tp].broken()
+    return most
 
 
 _CHECKS = 5

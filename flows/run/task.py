@@ -9,7 +9,7 @@ from time import perf_counter, thread_time
 
 from dsl.plan.graph import SubTopology
 from dsl.plan.nodes import RepartitionNode
-from flows.brokers.base import Appender, Producer, Reader, Records, TopicPartition
+from flows.brokers.base import Appender, Producer, Reader, TopicPartition
 from flows.compile.context import TaskContext
 from flows.compile.names import changelog, store_tables
 from flows.compile.pipeline import Pipeline
@@ -19,13 +19,14 @@ from flows.run.commit import Committer
 from flows.run.environment import Environment
 from flows.run.fingerprints import checked_fingerprints
 from flows.run.flushing import Flusher
-from flows.run.idle import IdleMarkers, Silence
+from flows.run.idle import IdleMarkers, Silence, wake
 from flows.run.inputs import InputOrder
 from flows.run.progress import RestoreProgress
 from flows.run.sending import Sender
 from flows.run.stores import open_tables
 from flows.run.taken import TakenRows
 from flows.run.ticks import run_due_timers
+from flows.source.rounds import Round
 from flows.source.watermarks import decode_watermark
 from flows.state.restore import restore
 from flows.state.task_state import TaskState
@@ -164,24 +165,21 @@ class Task:
         begun = perf_counter()
         if self._uncommitted_since is not None:
             timeout = min(timeout, self._until_commit()) if self._sender is not None else 0.0
-        fetched = await self._order.fetch(self.env.fetch_records, timeout)
-        if fetched:
+        rest = await self._order.fetch(self.env.fetch_records, timeout)
+        self.fetched = 0 if rest is None else len(rest)
+        if self.fetched:
             self.metrics.seconds["fetch"] += perf_counter() - begun
-        self.at_end = not fetched and not self._order.blocked
-        self.fetched = sum(map(len, fetched))
-        for records in fetched:
-            self._silence[records.tp].broken()
-            rest: Records | None = records
-            while rest is not None:
-                part, rest = rest.split(self._chunk)
-                await self.env.turns.take()
-                await self._process(pipeline, part)
-                if self._commit_is_due():
-                    await self.commit()
+        self.at_end = not self.fetched and not self._order.blocked
+        while rest is not None:
+            taken, rest = rest.split(wake(self._silence, rest, self._chunk))
+            await self.env.turns.take()
+            await self._process(pipeline, taken)
+            if self._commit_is_due():
+                await self.commit()
         if self.at_end and self._uncommitted_since is not None and not self.hold_commits and not self._may_wait():
             self._pass_holes()
             await self.commit()
-        return bool(fetched)
+        return bool(self.fetched)
 
     def _may_wait(self) -> bool:
         """Tell whether the next commit can wait for its time: at least once nobody waits for it, outputs have gone."""
@@ -197,18 +195,18 @@ class Task:
         self.positions.update(moved)
         return bool(moved)
 
-    async def _process(self, pipeline: Pipeline, records: Records) -> None:
+    async def _process(self, pipeline: Pipeline, taken: Round) -> None:
         begun, worked, before = perf_counter(), thread_time(), self.env.metrics.records
         if self._uncommitted_since is None:
             self._uncommitted_since = self.env.clock.monotonic()
-        await pipeline.process(records)
-        self.positions[records.tp] = records.next_offset
+        await pipeline.process(taken)
+        self.positions.update((records.tp, records.next_offset) for records, _ in taken.parts)
         if pipeline.runners:
             worked = thread_time() - worked
             waited = perf_counter() - begun - worked
             # Other tasks have worked meanwhile too, on records of theirs.
-            done = max(1, len(records), self.env.metrics.records - before)
-            self._fit_chunk(waited / max(1, len(records)), worked / done)
+            done = max(1, len(taken), self.env.metrics.records - before)
+            self._fit_chunk(waited / max(1, len(taken)), worked / done)
 
     def _fit_chunk(self, waited: float, worked: float) -> None:
         """Give agents as many records at a time as keep the event loop answering and the commits coming.

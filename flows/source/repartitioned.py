@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 
 from flows.brokers.base import Records, TopicPartition
-from flows.operate.base import NO_TIME, ROW, Batch, Times, meta_columns
+from flows.operate.base import NO_TIME, Batch, Times, meta_columns
 from flows.source.watermarks import Watermark, advance_producers, hear_marker
 
 _many = msgspec.msgpack.Decoder(list[list[Any]])
@@ -33,18 +33,21 @@ class RepartitionSource:
     def read(self, records: Records, wants_frame: bool) -> Batch:
         """Turn records into a batch of columns; markers only move time."""
         entries = _entries(records)
-        marks = [i for i, key in enumerate(records.keys) if key is None]
-        if not any(entries[i][_IDLE] for i in marks):
-            return self._read(records, entries)
-        # A producer that falls silent changes what time is from there on: what comes before is read first.
-        batches, start = [], 0
-        for i in (i for i in marks if entries[i][_IDLE]):
-            batches.append(self._read(records.take(range(start, i)), entries[start:i]))
-            producer, time, idle = entries[i]
+        running, start = np.empty(len(entries), np.int64), 0
+        # A producer that falls silent changes what time is from there on: what comes before is heard first.
+        for place in (i for i, key in enumerate(records.keys) if key is None and entries[i][_IDLE]):
+            running[start:place] = self._hear(entries[start:place])
+            producer, time, idle = entries[place]
             hear_marker(self.watermark, producer, time, idle, self.producers)
-            start = i + 1
-        batches.append(self._read(records.take(range(start, len(records))), entries[start:]))
-        return _join(records, batches)
+            running[place] = self.watermark.time
+            start = place + 1
+        running[start:] = self._hear(entries[start:])
+        places = [i for i, key in enumerate(records.keys) if key is not None]
+        if len(places) == len(entries):
+            return self._batch(records, entries, running)
+        batch = self._batch(records.take(places), [entries[i] for i in places], running[places])
+        batch.passed = running
+        return batch
 
     def pass_over(self, records: Records) -> tuple[Times, Times]:
         """Every record here is read."""
@@ -57,13 +60,10 @@ class RepartitionSource:
         )
         return np.array([NO_TIME if time is None else time for time in heads], dtype=np.int64)
 
-    def _read(self, records: Records, entries: list[list[Any]]) -> Batch:
+    def _hear(self, entries: list[list[Any]]) -> Times:
+        """Return the stream time as of each of some entries, none of which says that its producer is idle."""
         producers, times = (np.array([e[at] for e in entries], dtype=np.int64) for at in (0, 1))
-        running = advance_producers(self.watermark, producers, times, self.producers)
-        places = [i for i, key in enumerate(records.keys) if key is not None]
-        if len(places) < len(entries):
-            entries, running, records = [entries[i] for i in places], running[places], records.take(places)
-        return self._batch(records, entries, running)
+        return advance_producers(self.watermark, producers, times, self.producers)
 
     def _batch(self, records: Records, rows: list[list[Any]], running: Times) -> Batch:
         fields = list(zip(*rows, strict=True)) if rows else [()] * (_HEAD + len(self.columns))
@@ -78,11 +78,3 @@ def _entries(records: Records) -> list[list[Any]]:
     """Decode all values at once: rows and markers."""
     values = b"".join(records.values)  # type: ignore[arg-type]
     return _many.decode(b"\xdd" + len(records).to_bytes(4, "big") + values)
-
-
-def _join(records: Records, batches: list[Batch]) -> Batch:
-    frames = [b.frame for b in batches if b.frame is not None]
-    times = np.concatenate([b.times for b in batches])
-    frame = pl.concat(frames).with_columns(pl.Series(ROW, np.arange(len(times), dtype=np.int64)))
-    kept = records.take([i for i, key in enumerate(records.keys) if key is not None])
-    return Batch(kept, None, times, np.concatenate([b.watermarks for b in batches]), frame)

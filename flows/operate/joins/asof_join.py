@@ -6,11 +6,10 @@ it picks at once of what is there (`at_once`).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from flows.operate.joins.sides import Kept
-from flows.operate.joins.stream_join import Entry, StreamJoin
+from flows.operate.joins.stream_join import Row, StreamJoin
 
 
 class AsofJoin(StreamJoin):
@@ -20,23 +19,25 @@ class AsofJoin(StreamJoin):
         super().__init__(*args, **options)
         self._picks, self._at_once = picks, at_once
 
-    def _join(self, side: int, entry: Entry, end: int, now: int, trigger: int) -> None:
+    def _join(
+        self, side: int, key: bytes, time: int, origin: tuple[int, int], row: Row, end: int, now: int, due: int
+    ) -> None:
         if side == 0 and self._at_once:
-            self._pick(entry.key, entry.time, entry.row, now, trigger)
+            self._pick(key, time, row, now, due)
         else:
-            self._rows.put(side, entry.key, entry.time, entry.place, entry.row, end, side == 0)
+            self._rows.put(side, key, time, origin, row, end, side == 0)
 
-    def _end(self, side: int, kept: Kept, now: int, trigger: int) -> None:
-        self._pick(kept.group, kept.time, kept.row, now, trigger)
+    def _end(self, side: int, kept: Kept, now: int, due: int) -> None:
+        self._pick(kept.group, kept.time, kept.row, now, due)
 
-    def _pick(self, key: bytes, time: int, row: Sequence[Any], now: int, trigger: int) -> None:
+    def _pick(self, key: bytes, time: int, row: Row, now: int, due: int) -> None:
         own = self._sides[0]
-        found = list(self._rows.within(1, key, time - own.back, time + own.ahead))
+        found = self._rows.within(1, key, time - own.back, time + own.ahead)
         if found:
             match = _picked(self._picks, found, time)
-            self._add(0, row, match.row, max(time, match.time), now, trigger)
+            self._add(0, row, match.row, max(time, match.time), now, due)
         elif own.is_kept:
-            self._add(0, row, None, time, now, trigger)
+            self._add(0, row, None, time, now, due)
 
 
 def _picked(picks: str, found: list[Kept], time: int) -> Kept:

@@ -9,6 +9,8 @@ import numpy as np
 
 from flows.operate.base import NO_TIME, Times
 
+_NONE = np.zeros(0, np.int64)
+
 
 class Origin(Protocol):
     """What records come from that have one stream time: an input partition, or a step with several inputs."""
@@ -29,8 +31,8 @@ class Origin(Protocol):
     def quiet(self) -> int:
         """For how long it has been silent, where it is idle, in microseconds."""
 
-    def times(self, rows: Times) -> Times:
-        """Return the stream time as of rows of the input batch that the task has in hand, wherever that is from."""
+    def times(self, turns: Times) -> Times:
+        """Return the stream time as of turns of the round that the task has in hand, whichever inputs those are of."""
 
 
 class WouldClose(Protocol):
@@ -61,10 +63,10 @@ class JoinedTime:
         """The stream time."""
         return int(self.as_of(np.zeros(1, np.int64), after=True)[0])
 
-    def as_of(self, rows: Times, *, after: bool = False) -> Times:
-        """Return the stream time as of rows of the input batch in hand, or `after` all of it."""
+    def as_of(self, turns: Times, *, after: bool = False) -> Times:
+        """Return the stream time as of turns of the round in hand, or `after` all of it."""
         active = [i for i in self.inputs if not i.is_idle]
-        times = [np.full(len(rows), i.time) if after else i.times(rows) for i in active or self.inputs]
+        times = [np.full(len(turns), i.time) if after else i.times(turns) for i in active or self.inputs]
         combined: Times = (np.minimum if active else np.maximum).reduce(times)
         return np.maximum(combined, self.floor)
 
@@ -112,8 +114,8 @@ class JoinedTime:
     def is_asleep(self) -> bool:
         return any(i.is_asleep for i in self.inputs)
 
-    def times(self, rows: Times) -> Times:
-        found = np.maximum(self.as_of(rows), self.silence)
+    def times(self, turns: Times) -> Times:
+        found = np.maximum(self.as_of(turns), self.silence)
         return np.where(found == NO_TIME, NO_TIME, found - self.hold)
 
 
@@ -122,15 +124,17 @@ def held_back(time: int, by: int) -> int:
     return NO_TIME if time == NO_TIME else time - by
 
 
-def in_order(queued: Sequence[tuple[int, Times]]) -> list[tuple[int, int, int]]:
-    """Put the rows of several frames in the order in which the input batch has them.
+def in_order(queued: Sequence[tuple[int, Times]]) -> tuple[Times, Times, Times]:
+    """Put the rows of several frames in the order of their turns.
 
-    Of each frame comes the side it is for, and its rows' places in the input batch; ties go by side, then by place.
-    Returns each row's frame, its place there, and its place in the input batch.
+    Of each frame comes the side it is for, and its rows' turns; ties go by side, then as they came. Returns each row's
+    frame, its place there, and its turn.
     """
-    rows = [
-        (trigger, side, frame, place)
-        for frame, (side, triggers) in enumerate(queued)
-        for place, trigger in enumerate(triggers.tolist())
-    ]
-    return [(frame, place, trigger) for trigger, _, frame, place in sorted(rows)]
+    if not queued:
+        return _NONE, _NONE, _NONE
+    turns = np.concatenate([own for _, own in queued])
+    lengths = [len(own) for _, own in queued]
+    frames = np.repeat(np.arange(len(queued)), lengths)
+    places = np.concatenate([np.arange(length) for length in lengths])
+    order = np.lexsort((places, frames, np.repeat([side for side, _ in queued], lengths), turns))
+    return frames[order], places[order], turns[order]

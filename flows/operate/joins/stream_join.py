@@ -8,6 +8,7 @@ gone before the next record is looked at. A record that comes when its own windo
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import groupby
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,10 +17,13 @@ import polars as pl
 from flows.operate.base import NO_TIME, OFFSET, PARTITION, TIME, WINDOW, Batch, FrameStep, triggers_of
 from flows.operate.joins.made import MadeRows
 from flows.operate.joins.origins import JoinedTime, WouldClose, held_back, in_order
-from flows.operate.joins.sides import JoinRows, Kept, Place
+from flows.operate.joins.sides import JoinRows, Kept
 from flows.operate.tables import KeyEncoder, LateRows
 
-_NOWHERE = np.zeros(0, np.int64)
+Row = tuple[Any, ...]
+
+Columns = tuple[int, list[bytes | None], list[int], list[tuple[int, int]], list[Row]]
+"""Of a frame: its side, and by row the key (None for a null one), event time, origin and columns."""
 
 
 class JoinSide(NamedTuple):
@@ -32,16 +36,6 @@ class JoinSide(NamedTuple):
     is_kept: bool
     encoder: KeyEncoder
     late: LateRows
-
-
-class Entry(NamedTuple):
-    """A record that waits for its turn in the batch."""
-
-    key: bytes
-    time: int
-    place: Place
-    row: tuple[Any, ...]
-    is_null: bool
 
 
 class StreamJoin:
@@ -60,90 +54,91 @@ class StreamJoin:
         self._sides, self._grace = sides, grace
         self._rows, self.time, self._made, self._merged = rows, time, made, merged
         self._queue: list[tuple[int, pl.DataFrame, Batch]] = []
-        self._remembered = (0, NO_TIME, NO_TIME)
+        self._noted = (0, NO_TIME, NO_TIME)
+        self._times = np.zeros(0, np.int64)
 
     def begin(self) -> None:
         """Go on from what was committed."""
-        self._remembered = self._rows.remembered()
-        self._made.number, self.time.floor, self.time.silence = self._remembered
+        self._noted = self._rows.begin()
+        self._made.number, self.time.floor, self.time.silence = self._noted
 
     def take(self, side: int, frame: pl.DataFrame, batch: Batch) -> None:
-        """Take rows of one side; they are looked at when the whole input batch is there."""
+        """Take rows of one side; they are looked at when the whole round is there."""
         self._queue.append((side, frame, batch))
 
-    def run(self, then: FrameStep) -> None:
-        """Join what came, in the order of the input batch, and pass on what has come of it."""
+    def run(self, then: FrameStep, turns: int) -> None:
+        """Join what came, in the order of the round's turns, and pass on what has come of it."""
         queue, self._queue = self._queue, []
         if queue:
             self.time.broken()
-        triggers = [(side, triggers_of(frame, batch)) for side, frame, batch in queue]
-        order = in_order(triggers)
-        times = self.time.as_of(np.array([trigger for *_, trigger in order], np.int64)) if order else _NOWHERE
-        entries = [self._entries(side, frame) for side, frame, _ in queue]
-        late: dict[int, list[int]] = {}
-        for (number, place, trigger), now in zip(order, times.tolist(), strict=True):
-            side = queue[number][0]
-            if not self._take(side, entries[number][place], now, trigger):
-                late.setdefault(number, []).append(place)
-        for number, places in late.items():
-            side, frame, batch = queue[number]
+        frames, places, dues = in_order([(side, triggers_of(frame, batch)) for side, frame, batch in queue])
+        times = self._times = self.time.as_of(np.arange(turns))
+        columns = [self._columns(side, frame) for side, frame, _ in queue]
+        late: list[tuple[int, int]] = []
+        rows, silence = self._rows, self.time.silence
+        for frame, place, due, now in zip(
+            frames.tolist(), places.tolist(), dues.tolist(), times[dues].tolist(), strict=True
+        ):
+            side, keys, own_times, origins, values = columns[frame]
+            reached = max(now, silence)
+            if rows.next_end < reached:
+                self._close(reached)
+            key, time = keys[place], own_times[place]
+            if key is None:
+                self._add(side, values[place], None, time, now, due)
+            elif (end := time + self._sides[side].ahead + self._grace) < reached:
+                late.append((frame, place))
+            else:
+                self._join(side, key, time, origins[place], values[place], end, now, due)
+        for number, few in groupby(late, key=lambda one: one[0]):
+            side, own, batch = queue[number]
             window = (pl.col(TIME) - self._sides[side].back).alias(WINDOW)
-            self._sides[side].late.add(frame[places].with_columns(window), batch)
-        self.time.keep()
-        self._close(self.time.floor, order[-1][2] if order else 0)
+            self._sides[side].late.add(own[[place for _, place in few]].with_columns(window), batch)
+        self._close(max(self.time.now, silence))
+        rows.settle()
         self._made.hand_on(then)
 
-    def _entries(self, side: int, frame: pl.DataFrame) -> list[Entry]:
+    def _columns(self, side: int, frame: pl.DataFrame) -> Columns:
         own = self._sides[side]
         columns = [frame[k].to_list() for k in own.keys]
-        keys = own.encoder.encode_columns(columns)
-        nulls = [None in parts for parts in zip(*columns, strict=True)]
-        origins = zip(frame[PARTITION].to_list(), frame[OFFSET].to_list(), strict=True)
-        seen: dict[tuple[int, int], int] = {}
-        places = []
-        for partition, offset in origins:
-            number = seen[partition, offset] = seen.get((partition, offset), -1) + 1
-            places.append(Place(partition, offset, number))
-        rows = zip(*(frame[c].to_list() for c in own.columns), strict=True)
-        return [Entry(*e) for e in zip(keys, frame[TIME].to_list(), places, rows, nulls, strict=True)]
+        keys: list[bytes | None] = list(own.encoder.encode_columns(columns))
+        if any(frame[k].null_count() for k in own.keys):
+            keys = [None if None in parts else key for key, *parts in zip(keys, *columns, strict=True)]
+        origins = list(zip(frame[PARTITION].to_list(), frame[OFFSET].to_list(), strict=True))
+        rows = list(zip(*(frame[c].to_list() for c in own.columns), strict=True))
+        return side, keys, frame[TIME].to_list(), origins, rows
 
-    def _take(self, side: int, entry: Entry, now: int, trigger: int) -> bool:
-        """Join one record; tell whether it came in time."""
-        self._close(now, trigger)
-        own = self._sides[side]
-        if entry.is_null:
-            self._add(side, entry.row, None, entry.time, now, trigger)
-            return True
-        end = entry.time + own.ahead + self._grace
-        if end < max(now, self.time.silence):
-            return False
-        self._join(side, entry, end, now, trigger)
-        return True
-
-    def _join(self, side: int, entry: Entry, end: int, now: int, trigger: int) -> None:
+    def _join(
+        self, side: int, key: bytes, time: int, origin: tuple[int, int], row: Row, end: int, now: int, due: int
+    ) -> None:
         """Join a record that came in time, and keep it until its end."""
-        own, found = self._sides[side], False
-        for match in self._rows.within(1 - side, entry.key, entry.time - own.back, entry.time + own.ahead):
-            found = True
-            self._add(side, entry.row, match.row, max(entry.time, match.time), now, trigger)
+        own = self._sides[side]
+        found = self._rows.within(1 - side, key, time - own.back, time + own.ahead)
+        for match in found:
+            self._add(side, row, match.row, max(time, match.time), now, due)
             if match.waits:
                 self._rows.matched(1 - side, match)
-        self._rows.put(side, entry.key, entry.time, entry.place, entry.row, end, own.is_kept and not found)
+        self._rows.put(side, key, time, origin, row, end, own.is_kept and not found)
 
-    def _add(self, side: int, row: Sequence[Any], other: Sequence[Any] | None, time: int, now: int, due: int) -> None:
+    def _add(self, side: int, row: Row, other: Row | None, time: int, now: int, due: int) -> None:
         merged = self._merged(row, other) if side == 0 else self._merged(other, row)
         self._made.add(merged, time, held_back(now, self.time.hold), due)
 
-    def _close(self, now: int, trigger: int) -> None:
-        """End the waiting of all whose window has closed. Those behind see time as it was when it closed."""
-        for end, side, kept in self._rows.ended(max(now, self.time.silence)):
-            if kept.waits:
-                self._end(side, kept, min(now, end), trigger)
+    def _close(self, reached: int) -> None:
+        """End the waiting of all whose window has closed, each at the turn at which it did.
 
-    def _end(self, side: int, kept: Kept, now: int, trigger: int) -> None:
+        Those behind see time as it was when it closed.
+        """
+        times = self._times
+        for end, side, kept in self._rows.ended(reached):
+            if kept.waits:
+                due = min(int(np.searchsorted(times, end, side="right")), len(times) - 1)
+                self._end(side, kept, min(int(times[due]), end), due)
+
+    def _end(self, side: int, kept: Kept, now: int, due: int) -> None:
         """Pass on a record that waited in vain."""
         if self._sides[side].is_kept:
-            self._add(side, kept.row, None, kept.time, now, trigger)
+            self._add(side, kept.row, None, kept.time, now, due)
 
     def settle(self, behind: WouldClose) -> bool:
         """Learn of silence: end the waiting of what need wait no longer; tell whether that changed anything.
@@ -163,10 +158,10 @@ class StreamJoin:
         """Stage what a restart must know (step 2 of the commit)."""
         time = self.time
         time.keep()
-        new = (self._made.number, time.floor if time.needs_keeping else self._remembered[1], time.silence)
-        if new != self._remembered:
-            self._remembered = new
-            self._rows.remember(*new)
+        new = (self._made.number, time.floor if time.needs_keeping else self._noted[1], time.silence)
+        if new != self._noted:
+            self._noted = new
+            self._rows.note(*new)
 
 
 def merger(
