@@ -7,6 +7,7 @@ from time import perf_counter, thread_time
 MOST = 0.05
 """Seconds that a record waits at most for others to come."""
 
+_MOST_BY_COST = 0.02
 _LEAST = 0.001
 _LOOK_EVERY = 0.1
 _BUSY = 0.6
@@ -17,8 +18,8 @@ class Linger:
     """One pause for all tasks of a worker, fitted to how busy the event loop's thread was.
 
     A batch costs the same few milliseconds for one record as for a hundred: its requests, its steps. A worker with time
-    to spare takes each record as it comes; one that is short of it lets them gather. Where each batch is a transaction,
-    most of what it costs is the brokers', of whose time nothing is known here: `by_cost` waits twice what it took.
+    to spare takes each record as it comes; one that is short of it lets them gather. Where each batch is committed,
+    most of what it costs is the brokers', of whose time nothing is known here: `by_cost` waits as long as it took.
 
     >>> linger = Linger()
     >>> linger.fit(busy=1.0)
@@ -34,7 +35,7 @@ class Linger:
     def after(self, took: float) -> float:
         """Return the seconds to pause after a small batch that took so long; what costs nothing need not wait."""
         if self._by_cost:
-            return min(MOST, 2 * took)
+            return min(_MOST_BY_COST, took)
         now = perf_counter()
         if now - self._looked >= _LOOK_EVERY:
             worked = thread_time()

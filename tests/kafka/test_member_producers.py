@@ -3,108 +3,84 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
-from flows.brokers.base import Committed, Outgoing, Producer, TopicPartition, TopicSpec, Transaction
-from flows.brokers.kafka.broker import KafkaBroker
-from flows.brokers.kafka.membership_seat import Seat
+from flows.brokers.base import Committed, Outgoing, TopicPartition, TopicSpec, Transaction
+from flows.brokers.kafka.faults import Lost
+from flows.brokers.kafka.member_producers import AT_ONCE
 from flows.brokers.kafka.protocol import AlterTopicRequest
 from flows.errors import BrokerError, Fenced, OutcomeUnknown, RecordTooLarge
-from tests.contracts.broker_fixtures import outgoing, read_all, values
-from tests.kafka.cluster import Cluster, unique
-from tests.kafka.lossy import Losses
-from tests.kafka.members import LONG, Handles, Worker, handles
+from tests.contracts.broker_fixtures import outgoing
+from tests.kafka.cluster import unique
+from tests.kafka.writing_members import Gate, Group, Member, group
+
+__all__ = ["group"]
 
 
-class Member:
-    """A member of the group with a broker of its own, and the inputs and outputs: a partition of each to a task."""
-
-    def __init__(self, broker: KafkaBroker, worker: Worker, group: str) -> None:
-        self.broker, self.worker, self.group = broker, worker, group
-        self.losses = Losses(broker._cluster)
-
-    async def producer(self, task: int) -> Producer:
-        return await self.broker.producer(f"{self.group}.part/{task}", group=self.group, inputs=[self.tp("in", task)])
-
-    async def commit(self, producer: Producer, task: int, number: int) -> Any:
-        return await producer.commit(self.transaction(task, number))
-
-    def transaction(self, task: int, number: int) -> Transaction:
-        return Transaction(
-            group=self.group,
-            outputs={self.tp("out", task): outgoing(number)},
-            offsets={self.tp("in", task): Committed(number, f"mark {number}")},
-        )
-
-    async def written(self, task: int) -> list[bytes | None]:
-        return values(await read_all(self.broker, self.tp("out", task)))
-
-    async def position(self, task: int) -> Committed | None:
-        tp = self.tp("in", task)
-        return (await self.broker.committed(self.group, [tp])).get(tp)
-
-    async def lose_place(self) -> None:
-        """Have the coordinator forget this member, as when its lease has run out."""
-        seat: Seat = self.worker.membership.seat  # type: ignore[attr-defined]
-        await seat.through(self.broker._cluster).leave()
-
-    def tp(self, name: str, task: int) -> TopicPartition:
-        return TopicPartition(f"{self.group}-{name}", task)
-
-
-class Group:
-    """Members of one group, made one by one."""
-
-    def __init__(self, opened: Handles, name: str) -> None:
-        self._opened, self.name = opened, name
-
-    async def member(self, id_: str) -> Member:
-        broker = await self._opened.open()
-        for topic in ("in", "out"):
-            await broker.create_topic(TopicSpec(name=f"{self.name}-{topic}", partitions=4, retention=None))
-        tasks = {f"part/{n}": [TopicPartition(f"{self.name}-in", n)] for n in range(4)}
-        return Member(broker, Worker(await broker.join(self.name, id_, tasks)), self.name)
-
-
-@pytest.fixture
-async def group(kafka: Cluster) -> AsyncIterator[Group]:
-    async with handles(kafka.url) as opened:
-        yield Group(opened, unique("group"))
-
-
-class Gate:
-    """Holds up one request of a kind until it is opened."""
-
-    def __init__(self, losses: Losses, kind: str) -> None:
-        self.reached, self.opened = asyncio.Event(), asyncio.Event()
-        losses.before[kind] = self._hold
-
-    async def _hold(self, request: Any) -> None:
-        self.reached.set()
-        async with asyncio.timeout(LONG):
-            await self.opened.wait()
-
-
-async def test_what_tasks_commit_at_the_same_time_is_one_transaction(group: Group) -> None:
+async def test_what_tasks_commit_while_others_do_is_one_transaction(group: Group) -> None:
     member = await group.member("one")
     producers = [await member.producer(task) for task in range(4)]
-    gate = Gate(member.losses, "AddPartitionsToTxn")
-    first = asyncio.create_task(member.commit(producers[0], 0, 1))
+    gate = Gate(member.losses, "AddPartitionsToTxn", requests=AT_ONCE)
+    first = [asyncio.create_task(member.commit(producers[task], task, 1)) for task in (0, 1)]
     await gate.reached.wait()
 
-    others = [asyncio.create_task(member.commit(producers[task], task, 1)) for task in (1, 2, 3)]
-    await asyncio.gather(*(member.broker._limits.check({member.tp("out", task): Outgoing()}) for task in (1, 2, 3)))
+    others = [asyncio.create_task(member.commit(producers[task], task, 1)) for task in (2, 3)]
+    await asyncio.gather(*(member.broker._limits.check({member.tp("out", task): Outgoing()}) for task in (2, 3)))
     gate.opened.set()
-    await asyncio.gather(first, *others)
+    await asyncio.gather(*first, *others)
 
-    assert member.losses.seen.count("EndTxn") == 2
+    assert member.losses.seen.count("EndTxn") == AT_ONCE + 1
     assert [await member.written(task) for task in range(4)] == [[b"1"]] * 4
     assert [await member.position(task) for task in range(4)] == [Committed(1, "mark 1")] * 4
-    assert first.result() == {member.tp("out", 0): 1}
-    assert [done.result() for done in others] == [{member.tp("out", task): 1} for task in (1, 2, 3)]
+    assert [done.result() for done in (*first, *others)] == [{member.tp("out", task): 1} for task in range(4)]
+
+
+async def test_one_transaction_ends_before_another_that_began_earlier(group: Group) -> None:
+    member = await group.member("one")
+    producers = [await member.producer(task) for task in range(2)]
+    gate = Gate(member.losses, "EndTxn")
+    slow = asyncio.create_task(member.commit(producers[0], 0, 1))
+    await gate.reached.wait()
+    del member.losses.before["EndTxn"]
+
+    for number in (1, 2, 3):
+        await member.commit(producers[1], 1, number)
+    assert await member.position(1) == Committed(3, "mark 3")
+    gate.opened.set()
+    await slow
+
+    assert await member.position(0) == Committed(1, "mark 1")
+    assert [await member.written(task) for task in range(2)] == [[b"1"], [b"1", b"2", b"3"]]
+
+
+async def test_what_is_in_doubt_is_ended_before_its_task_goes_on_and_disturbs_no_other(
+    group: Group, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("flows.brokers.kafka.producer._END_SECONDS", 0.3)
+    member = await group.member("one")
+    producers = [await member.producer(task) for task in range(2)]
+    await member.commit(producers[0], 0, 1)
+    doubtful: set[str] = set()
+
+    async def lose(request: Any) -> None:
+        if not doubtful:
+            doubtful.add(request._transactional_id)
+        if request._transactional_id in doubtful:
+            raise Lost("the connection broke before the request was sent")
+
+    member.losses.before["EndTxn"] = lose
+    with pytest.raises(OutcomeUnknown):
+        await member.commit(producers[0], 0, 2)
+    await member.commit(producers[1], 1, 1)  # by the other id
+    assert len(doubtful) == 1
+    del member.losses.before["EndTxn"]
+
+    again = await member.producer(0)
+    assert await member.position(0) == Committed(1, "mark 1")
+    await member.commit(again, 0, 3)
+    assert [await member.written(task) for task in range(2)] == [[b"1", b"3"], [b"1"]]
 
 
 async def test_what_one_task_cannot_write_holds_nobody_back(group: Group) -> None:
@@ -182,28 +158,31 @@ async def test_who_has_lost_its_place_commits_nothing_more(group: Group) -> None
     assert await other.position(0) == Committed(1, "mark 1")
 
 
-async def test_what_a_dead_member_left_open_is_ended_by_who_takes_its_task(group: Group) -> None:
+async def test_what_a_dead_member_left_open_is_ended_by_who_takes_its_tasks(group: Group) -> None:
     member = await group.member("one")
-    producer = await member.producer(0)
-    await member.commit(producer, 0, 1)
-    gate = Gate(member.losses, "EndTxn")
-    committing = asyncio.create_task(member.commit(producer, 0, 2))
-    await gate.reached.wait()  # records and positions are there, and the transaction is open
+    producers = [await member.producer(task) for task in range(AT_ONCE)]
+    for task, producer in enumerate(producers):
+        await member.commit(producer, task, 1)
+    gate = Gate(member.losses, "EndTxn", requests=AT_ONCE)
+    committing = [asyncio.create_task(member.commit(producer, task, 2)) for task, producer in enumerate(producers)]
+    await gate.reached.wait()  # records and positions are there, and the transactions are open
     await member.lose_place()
     other = await group.member("two")
 
-    assert await other.broker.committed(group.name, [other.tp("in", 0)], stable=False) == {
-        other.tp("in", 0): Committed(1, "mark 1")
-    }
-    again = await other.producer(0)
-    assert await other.position(0) == Committed(1, "mark 1")
-    await other.commit(again, 0, 7)
+    inputs = [other.tp("in", task) for task in range(AT_ONCE)]
+    assert await other.broker.committed(group.name, inputs, stable=False) == dict.fromkeys(
+        inputs, Committed(1, "mark 1")
+    )
+    for task in range(AT_ONCE):
+        again = await other.producer(task)
+        assert await other.position(task) == Committed(1, "mark 1")
+        await other.commit(again, task, 7)
     gate.opened.set()
-    with pytest.raises(Fenced):
-        await committing
+    await asyncio.wait(committing)
 
-    assert await other.written(0) == [b"1", b"7"]
-    assert await other.position(0) == Committed(7, "mark 7")
+    assert [type(done.exception()) for done in committing] == [Fenced] * AT_ONCE
+    assert [await other.written(task) for task in range(AT_ONCE)] == [[b"1", b"7"]] * AT_ONCE
+    assert [await other.position(task) for task in range(AT_ONCE)] == [Committed(7, "mark 7")] * AT_ONCE
 
 
 async def test_who_took_a_task_and_died_before_its_first_commit_is_known_too(group: Group) -> None:
@@ -243,7 +222,8 @@ async def test_the_end_of_what_is_written_counts_open_transactions(group: Group)
     assert await member.written(0) == [b"1", b"2"]
 
 
-async def test_a_task_that_is_closed_has_nothing_under_way(group: Group) -> None:
+async def test_a_task_that_is_closed_has_nothing_under_way(group: Group, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flows.brokers.kafka.member_producers.AT_ONCE", 1)
     member = await group.member("one")
     begun, waiting = await member.producer(0), await member.producer(1)
     await asyncio.gather(member.commit(begun, 0, 1), member.commit(waiting, 1, 1))
@@ -276,10 +256,17 @@ async def test_a_lost_answer_is_told_to_all_that_were_in_the_commit_and_to_nobod
     group: Group, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("flows.brokers.kafka.producer._END_SECONDS", 0.3)
+    monkeypatch.setattr("flows.brokers.kafka.member_producers.AT_ONCE", 1)
     member = await group.member("one")
-    producers = [await member.producer(task) for task in range(3)]
-    gate = Gate(member.losses, "EndTxn")
+    producers = [await member.producer(task) for task in range(4)]
+    begun = Gate(member.losses, "AddPartitionsToTxn")
+    earlier = asyncio.create_task(member.commit(producers[3], 3, 1))
+    await begun.reached.wait()
     together = [asyncio.create_task(member.commit(producers[task], task, 1)) for task in (0, 1)]
+    await member.broker._limits.check({member.tp("out", 1): Outgoing()})
+    begun.opened.set()
+    await earlier
+    gate = Gate(member.losses, "EndTxn")  # theirs: it is several requests after the one that was just answered
     await gate.reached.wait()
     later = asyncio.create_task(member.commit(producers[2], 2, 1))
     member.losses.answers["EndTxn"] = 1_000

@@ -1,4 +1,4 @@
-"""Group commit: what several tasks want to commit at the same time leaves together; meanwhile the next gathers."""
+"""Group commit: what tasks want to commit while others do leaves together, as soon as one of the others is through."""
 
 from __future__ import annotations
 
@@ -21,23 +21,22 @@ class GroupCommit:
     """Merge the transactions that wait, one to each task, and commit them as one.
 
     `refuse` raises where this member may not commit any more. A commit costs five requests and some twenty writes at
-    the brokers, for one task as for twenty.
+    the brokers, for one task as for twenty. Up to `at_once` of them are under way at the same time: what they hold is
+    of different tasks, each of which waits for its own.
     """
 
-    def __init__(self, carry_out: CarryOut, refuse: Callable[[], None]) -> None:
-        self._carry_out, self._refuse = carry_out, refuse
+    def __init__(self, carry_out: CarryOut, refuse: Callable[[], None], *, at_once: int = 1) -> None:
+        self._carry_out, self._refuse, self._at_once = carry_out, refuse, at_once
         self._waiting: dict[Done, Transaction] = {}
         self._alone: dict[Done, Transaction] = {}
-        self._begun: dict[Done, Transaction] = {}
-        self._under_way: asyncio.Task[None] | None = None
+        self._under_way: dict[asyncio.Task[None], dict[Done, Transaction]] = {}
 
     def put(self, transaction: Transaction) -> Done:
         """Have a transaction committed with the next ones; the result is the end offset of each partition it wrote."""
         self._refuse()
         done: Done = asyncio.get_running_loop().create_future()
         self._waiting[done] = transaction
-        if self._under_way is None or self._under_way.done():
-            self._under_way = asyncio.create_task(self._go_on(), name="group commit")
+        self._go_on()
         return done
 
     async def settle(self, done: Done) -> None:
@@ -50,22 +49,29 @@ class GroupCommit:
 
     async def close(self) -> None:
         """End what is under way; all that waits fails."""
-        if self._under_way is not None:
-            self._under_way.cancel()
-            await asyncio.gather(self._under_way, return_exceptions=True)
-        _fail(self._begun, OutcomeUnknown("cannot commit: the broker was closed meanwhile"))
+        begun, self._under_way = self._under_way, {}
+        for commit in begun:
+            commit.cancel()
+        await asyncio.gather(*begun, return_exceptions=True)
+        for together in begun.values():
+            _fail(together, OutcomeUnknown("cannot commit: the broker was closed meanwhile"))
         _fail({**self._alone, **self._waiting}, BrokerError("cannot commit: the broker was closed"))
-        self._waiting, self._alone, self._begun = {}, {}, {}
+        self._waiting, self._alone = {}, {}
 
-    async def _go_on(self) -> None:
-        while self._alone or self._waiting:
+    def _go_on(self) -> None:
+        while (self._alone or self._waiting) and len(self._under_way) < self._at_once:
             if self._alone:
                 done = next(iter(self._alone))
-                self._begun = {done: self._alone.pop(done)}
+                together = {done: self._alone.pop(done)}
             else:
-                self._begun, self._waiting = self._waiting, {}
-            await self._commit(self._begun)
-            self._begun = {}
+                together, self._waiting = self._waiting, {}
+            commit = asyncio.create_task(self._commit(together), name="group commit")
+            self._under_way[commit] = together
+            commit.add_done_callback(self._through)
+
+    def _through(self, commit: asyncio.Task[None]) -> None:
+        if self._under_way.pop(commit, None) is not None:
+            self._go_on()
 
     async def _commit(self, together: Mapping[Done, Transaction]) -> None:
         try:
