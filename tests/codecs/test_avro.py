@@ -184,12 +184,21 @@ READS = [
     ("int to float", record(("b", "int")), record(("b", "float")), 7.0),
     ("int to double", record(("b", "int")), record(("b", "double")), 7.0),
     ("long to double", record(("b", "long")), record(("b", "double")), 7.0),
+    ("long to float", record(("b", "long")), record(("b", "float")), 7.0),
     ("float to double", record(("b", "float")), record(("b", "double")), 7.0),
     ("string to bytes", record(("b", "string")), record(("b", "bytes")), b"7"),
     ("bytes to string", record(("b", "bytes")), record(("b", "string")), "7"),
     ("a value to a union", record(("b", "long")), record(("b", ["null", "double"])), 7.0),
     ("a union to a value", record(("b", ["null", "long"])), record(("b", "long")), 7),
     ("an alias of a field", record(("old", "long")), record(("b", "long", {"aliases": ["old"]})), 7),
+    (
+        "a new field in a record within",
+        record(("b", record(("c", "long"), name="In"))),
+        record(("b", record(("c", "double"), ("d", "string", {"default": "x"}), name="In"))),
+        {"c": 7.0, "d": "x"},
+    ),
+    ("a union that has more", record(("b", "long")), record(("b", ["string", "long", "boolean"])), 7),
+    ("a union that has less", record(("b", ["string", "long", "boolean"])), record(("b", ["null", "long"])), 7),
     ("an alias of the record", record(("b", "long"), name="Old"), record(("b", "long"), aliases=["Old"]), 7),
     ("another namespace", record(("b", "long"), name="com.acme.R"), record(("b", "long")), 7),
     (
@@ -205,7 +214,7 @@ READS = [
         [7.0],
     ),
 ]
-_WRITTEN = {"string": "7", "bytes": b"7", "float": 7.0, "array": [7], "enum": "Y"}
+_WRITTEN = {"string": "7", "bytes": b"7", "float": 7.0, "array": [7], "enum": "Y", "record": {"c": 7}, "fixed": b"77"}
 
 
 def written(schema: dict[str, Any]) -> dict[str, Any]:
@@ -219,11 +228,14 @@ def test_evolution(writer: dict[str, Any], reader: dict[str, Any], found: Any) -
     assert codec(reader, known={2: writer}).decode(data)["b"] == found
 
 
+FIXED = {"type": "fixed", "name": "F", "size": 2}
 REFUSED = [
     ("a new field without default", record(("a", "long")), record(("b", "long")), "No default value for field b"),
     ("another type", record(("b", "string")), record(("b", "long")), "string is not long"),
     ("long to int", record(("b", "long")), record(("b", "int")), "long is not int"),
     ("a null where none may be", record(("b", ["null", "long"])), record(("b", "string")), "null"),
+    ("a fixed of another size", record(("b", FIXED)), record(("b", {**FIXED, "size": 3})), "mismatch"),
+    ("what the union has no more", record(("b", ["null", "long"])), record(("b", ["null", "string"])), "mismatch"),
     ("another record", record(("b", "long"), name="Other"), record(("b", "long")), "mismatch"),
     (
         "a symbol that is gone",

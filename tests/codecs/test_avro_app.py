@@ -76,6 +76,37 @@ def test_what_cannot_be_read_is_a_dead_letter_and_holds_up_nothing() -> None:
         assert t.table(sums).rows() == [{"id": "a", "n": 1}]
 
 
+RENAMED = {
+    "type": "record",
+    "name": "Order",
+    "aliases": ["Purchase"],
+    "fields": [
+        {"name": "id", "type": "string", "aliases": ["number"]},
+        {"name": "amount", "type": "double", "aliases": ["sum", "price"]},
+        {"name": "at", "type": "double", "default": 0.5},
+    ],
+}
+BEFORE = {
+    "type": "record",
+    "name": "Purchase",
+    "fields": [
+        {"name": "number", "type": "string"},
+        {"name": "gone", "type": "string"},
+        {"name": "price", "type": "int"},
+    ],
+}
+
+
+def test_a_record_has_the_fields_that_its_schema_knows_by_other_names() -> None:
+    app = flows.App("shop")
+    orders = app.topic("orders", value=Order, key="id", timestamp="at", codec=flows.Avro(RENAMED))
+    known = orders.filter(flows.col("amount") > 0)
+    with app.test() as t:
+        id = t.schema_registry.add("orders-value", BEFORE)
+        t.send(orders, id.to_bytes(5, "big") + b"\x02a" + b"\x02x" + b"\x0e", key="a")
+        assert [r.value for r in t.output(known)] == [Order("a", 7.0, 0.5)]
+
+
 def test_an_id_that_the_registry_learns_later_is_asked_again() -> None:
     app, orders = shop()
     sums = orders.group_by("id").agg(n=count()).table("sums")
