@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 import msgspec
 
@@ -14,6 +14,7 @@ from dsl.durations import Duration, microseconds
 from dsl.errors import DeclarationError
 from dsl.global_table import GlobalTable, global_table
 from dsl.grouped import Aggregated
+from dsl.not_awaited import check_awaited
 from dsl.outside import Outside
 from dsl.plan.graph import Plan, late_topic_name
 from dsl.plan.nodes import RepartitionNode, TopicNode, inputs_of, partition_rule
@@ -107,11 +108,25 @@ class App(Outside):
         """
         return global_table(self, name, topic)
 
+    def channel(self, *arguments: Any, **options: Any) -> NoReturn:
+        """Refuse Faust's channel, a queue in one process's memory: what is in it is lost where the process dies.
+
+        A topic keeps it. Where it may be lost, an `asyncio.Queue` that a task of the worker takes from will do.
+        Raises `DeclarationError`.
+        """
+        raise DeclarationError(
+            "app.channel(): a channel lives in the memory of one worker, so a crash loses what is in it, and a retried "
+            'record puts it there twice. Use a topic, app.topic("name"), which keeps it and belongs to the commit; '
+            "where losing it is fine, an asyncio.Queue that a coroutine under @app.task takes from."
+        )
+
     def plan(self) -> Plan:
         """Return all that is declared, as frozen data. Raises `DeclarationError` where parts do not fit together."""
         for lost in self._unnamed:
             raise DeclarationError("these aggregates are kept nowhere: end them with .table(name).", place=lost.place)
         nodes = tuple(self._with_tables(node) for node in self._nodes.values())
+        for function in self._called():
+            check_awaited(function)
         plan = Plan(self.id, nodes, self._functions, self._types)
         validate(plan)
         return plan

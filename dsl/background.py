@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
 from cronsim import CronSim, CronSimError
@@ -23,9 +23,8 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 class Hook:
     """A moment in the life of a worker: `@app.on_start`, or `app.on_start.connect(function)`.
 
-        The functions, coroutines or plain ones, are called in the order in which they were connected; they may send to
-        topics
-    and ask agents. What one raises ends the worker.
+    The functions, coroutines or plain ones, are called in the order in which they were connected; they may send to
+    topics and ask agents. What one raises ends the worker.
     """
 
     def __init__(self, name: str) -> None:
@@ -45,13 +44,16 @@ class Hook:
         self._functions.append(function)
         return function
 
+    def __iter__(self) -> Iterator[Callable[..., Any]]:
+        return iter(tuple(self._functions))
+
     def disconnect(self, function: Callable[..., Any]) -> None:
         """Have a function called no more; raises ValueError where it was not connected."""
         self._functions.remove(function)
 
     async def call(self, *arguments: Any) -> None:
         """Call all functions, one after the other."""
-        for function in list(self._functions):
+        for function in self:
             called = function(*arguments)
             if inspect.isawaitable(called):
                 await called

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import ast
 import inspect
-import textwrap
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgspec
 
 from dsl.errors import DeclarationError
+from dsl.function_source import FunctionSource
 
 _METHOD = "group_by"
 _OPTIONS = ("name", "partitions")
@@ -39,17 +39,14 @@ def groups_inside(function: Callable[..., Any]) -> InsideGroups | None:
     if code is None or _METHOD not in code.co_names or not code.co_argcount:
         return None
     try:
-        tree = ast.parse(textwrap.dedent(inspect.getsource(plain)))
+        source = FunctionSource(code)
     except (OSError, SyntaxError):
         return None
+    tree, at = source.tree, source.place
     stream = code.co_varnames[1 if inspect.ismethod(plain) else 0]
     calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and _is_of(node, stream)]
     if not calls:
         return None
-
-    def at(node: ast.AST) -> str:
-        return f"{code.co_filename}:{code.co_firstlineno + getattr(node, 'lineno', 1) - 1}"
-
     name = getattr(function, "__name__", "")
     for other in calls[1:]:
         raise DeclarationError(

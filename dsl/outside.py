@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
 import msgspec
@@ -77,3 +77,9 @@ class Outside(Background):
             return function
 
         return declare
+
+    def _called(self) -> Iterator[Callable[..., Any]]:
+        """Yield all functions of the person that the app calls."""
+        hooks = self.on_start, self.on_ready, self.on_rebalance, self.on_stop
+        yield from (*self._functions.values(), *(page.function for page in self._pages), *self._commands.values())
+        yield from (function for hook in hooks for function in hook)

@@ -24,19 +24,21 @@ def tables_used(function: Callable[..., Any]) -> list[AgentTable]:
 
     It reads names, not behaviour: a table reached in another way must be declared with `tables=[…]`.
     """
-    found: dict[str, AgentTable] = {}
+    named = (value for near in functions_near(function) for value in _mentioned(near))
+    found = {table.name: table for table in named if isinstance(table, AgentTable)}
+    return [found[name] for name in sorted(found)]
+
+
+def functions_near(function: Callable[..., Any]) -> Iterator[FunctionType]:
+    """Yield a function, those of its own module that it names, and those that these name."""
     seen: set[int] = set()
     queue: list[Any] = [inspect.unwrap(function)]
     while queue:
         item = queue.pop()
-        if id(item) in seen:
-            continue
-        seen.add(id(item))
-        if isinstance(item, AgentTable):
-            found[item.name] = item
-        elif isinstance(item, FunctionType):
-            queue.extend(v for v in _mentioned(item) if isinstance(v, AgentTable) or _is_near(v, item))
-    return [found[name] for name in sorted(found)]
+        if id(item) not in seen and isinstance(item, FunctionType):
+            seen.add(id(item))
+            yield item
+            queue.extend(v for v in _mentioned(item) if _is_near(v, item))
 
 
 def _is_near(value: Any, function: FunctionType) -> bool:

@@ -269,3 +269,38 @@ def grouped_outside_and_inside() -> None:
     async def again(stream: Any) -> None:
         async for _ in stream.group_by("origin"):  # here
             pass
+
+
+def send_without_await() -> None:
+    a = app()
+    alerts = a.topic("alerts")
+
+    @a.agent(departures(a))
+    async def watch(stream: Any) -> None:
+        async for departure in stream:
+            if departure.delay:
+                alerts.send(departure.carrier)  # type: ignore[unused-coroutine]  # here
+
+    a.plan()
+
+
+def cast_without_await_by_a_function_that_a_timer_calls() -> None:
+    a = app()
+
+    @a.agent(a.topic("alerts"))
+    async def warn(stream: Any) -> None:
+        async for _ in stream:
+            pass
+
+    def remind() -> None:
+        warn.cast("again")  # type: ignore[unused-coroutine]  # here
+
+    @a.timer("1m")
+    async def each_minute() -> None:
+        remind()
+
+    a.plan()
+
+
+def channel_in_the_memory_of_a_worker() -> None:
+    app().channel(value_type=str)  # here
