@@ -1,4 +1,19 @@
-"""The language: what a person writes in a flow module. It only builds a plan and never imports `flows`."""
+"""The language: what a person writes in a flow module. It only builds a plan and never imports `flows`.
+
+Examples in its docstrings go on from here:
+
+    import flows
+    from flows import col, count, lit, max, sum, tumbling, when  # and so on
+
+    class Departure(flows.Record):
+        carrier: str
+        origin: str
+        delay: float | None = None  # minutes
+        at: float = 0.0  # seconds since the epoch
+
+    app = flows.App("airport")
+    departures = app.topic("departures", value=Departure, key="origin", timestamp="at")
+"""
 
 from dsl.aggregate import (
     approx_distinct,

@@ -49,7 +49,16 @@ class Agent:
         partition: int | None = None,
         headers: dict[str, bytes] | None = None,
     ) -> None:
-        """Send the agent a value, as `topic.send` does: within an agent it leaves with the task's commit."""
+        """Send the agent a value, as `topic.send` does: within an agent it leaves with the task's commit.
+
+        >>> @app.agent(departures)
+        ... async def watch(stream):
+        ...     async for departure in stream:
+        ...         pass
+        >>> @app.timer("1m")
+        ... async def one_more():
+        ...     await watch.cast(Departure("UA", "JFK"))
+        """
         await self.topic.send(value, key=key, timestamp=timestamp, partition=partition, headers=headers)
 
     async def send(
@@ -93,6 +102,20 @@ class Agent:
 
         Raises `TimeoutError` after `timeout`, and `AgentError` where the agent refused the value, or where the asking
         task would wait for itself.
+
+        >>> @app.agent(app.topic("questions"))
+        ... async def double(stream):
+        ...     async for number in stream:
+        ...         yield 2 * number["is"]
+        >>> answers = app.topic("answers", value=Any)
+        >>> @app.agent(departures, sink=[answers])
+        ... async def reckon(stream):
+        ...     async for departure in stream:
+        ...         yield await double.ask({"is": departure.delay})
+        >>> with app.test() as t:
+        ...     t.send(departures, Departure("UA", "JFK", 90.0))
+        ...     t.output(answers)[0].value
+        180.0
         """
         seconds = microseconds(timeout, "timeout") / 1_000_000
         if seconds <= 0:
@@ -103,7 +126,23 @@ class Agent:
     def map(
         self, values: Values, *, key: Any = None, timeout: Duration = TIMEOUT, returns: Any = Any
     ) -> AsyncIterator[Any]:
-        """Ask for each value and iterate over the answers as they come, in any order."""
+        """Ask for each value and iterate over the answers as they come, in any order.
+
+        >>> @app.agent(app.topic("questions"))
+        ... async def double(stream):
+        ...     async for number in stream:
+        ...         yield 2 * number["is"]
+        >>> answers = app.topic("answers", value=Any)
+        >>> @app.agent(departures)
+        ... async def reckon(stream):
+        ...     async for departure in stream:
+        ...         async for answer in double.map({"is": n} for n in (1, 2)):
+        ...             await answers.send(answer)
+        >>> with app.test() as t:
+        ...     t.send(departures, Departure("UA", "JFK"))
+        ...     sorted(r.value for r in t.output(answers))
+        [2, 4]
+        """
         return self.kvmap(_with_key(key, values), timeout=timeout, returns=returns)
 
     async def kvmap(self, items: Values, *, timeout: Duration = TIMEOUT, returns: Any = Any) -> AsyncIterator[Any]:
@@ -126,7 +165,22 @@ class Agent:
     async def join(
         self, values: Values, *, key: Any = None, timeout: Duration = TIMEOUT, returns: Any = Any
     ) -> list[Any]:
-        """Ask for each value and return the answers in the order of the values."""
+        """Ask for each value and return the answers in the order of the values.
+
+        >>> @app.agent(app.topic("questions"))
+        ... async def double(stream):
+        ...     async for number in stream:
+        ...         yield 2 * number["is"]
+        >>> answers = app.topic("answers", value=Any)
+        >>> @app.agent(departures, sink=[answers])
+        ... async def reckon(stream):
+        ...     async for departure in stream:
+        ...         yield await double.join([{"is": 1}, {"is": 2}])
+        >>> with app.test() as t:
+        ...     t.send(departures, Departure("UA", "JFK"))
+        ...     t.output(answers)[0].value
+        [2, 4]
+        """
         return await self.kvjoin(_with_key(key, values), timeout=timeout, returns=returns)
 
     async def kvjoin(self, items: Values, *, timeout: Duration = TIMEOUT, returns: Any = Any) -> list[Any]:

@@ -65,6 +65,16 @@ class AgentSteps(Steps):
         `.tumbling(size, expires=…)` or `.hopping(…)` after it give it windows. Then `on_window_close(key, value)`, a
         function or a coroutine, is called once for each row that expires; `key` is `(key, (start, end))`, the bounds
         in seconds. It may write tables and send to topics.
+
+        >>> seen = app.table("seen", value=int, default=int)
+        >>> @app.agent(departures)
+        ... async def count_them(stream):
+        ...     async for departure in stream:
+        ...         seen[departure.origin] += 1
+        >>> with app.test() as t:
+        ...     t.send(departures, Departure("UA", "JFK"))
+        ...     t.table(seen).get("JFK")
+        1
         """
         self._claim_table(name)
         if default is not None and not callable(default):
@@ -89,7 +99,19 @@ class AgentSteps(Steps):
         return table
 
     def set_table(self, name: str, *, key: Any = str, value: Any = str) -> SetTable:
-        """Declare a table with a set for each key; `value` is the type of the elements, one that can be a key."""
+        """Declare a table with a set for each key; `value` is the type of the elements, one that can be a key.
+
+        >>> carriers = app.set_table("carriers")
+        >>> @app.agent(departures)
+        ... async def note(stream):
+        ...     async for departure in stream:
+        ...         carriers[departure.origin].add(departure.carrier)
+        >>> with app.test() as t:
+        ...     for carrier in ("UA", "DL", "UA"):
+        ...         t.send(departures, Departure(carrier, "JFK"))
+        ...     sorted(t.table(carriers).get("JFK"))
+        ['DL', 'UA']
+        """
         self._claim_table(name)
         fields = Field("key", key_type(name, key)), Field("value", element_type(name, value))
         node = TableNode(
@@ -111,6 +133,20 @@ class AgentSteps(Steps):
         `@reminders.on_time` names the function that is called with the key when its timer is due, once, over crashes
         too. With `time="event"` that is by the stream time of the task, between two records, on silent inputs too; with
         `"processing"` by the wall clock.
+
+        >>> quiet, alerts = app.key_timer("quiet"), app.topic("alerts")
+        >>> @app.agent(departures)
+        ... async def watch(stream):
+        ...     async for departure in stream:
+        ...         quiet.set(departure.origin, after="1h")
+        >>> @quiet.on_time
+        ... async def tell(origin, due):
+        ...     await alerts.send({"nothing_leaves": origin, "since": due - 3600})
+        >>> with app.test() as t:
+        ...     for origin, at in (("JFK", 0.0), ("LGA", 60.0), ("LGA", 3630.0)):
+        ...         t.send(departures, Departure("UA", origin, at=at))
+        ...     [r.value for r in t.output(alerts)]
+        [{'nothing_leaves': 'JFK', 'since': 0.0}]
         """
         self._claim_table(name)
         check_one_of(f"key timer {name!r}: time", time, ("event", "processing"))
@@ -149,6 +185,16 @@ class AgentSteps(Steps):
         `tables` adds what cannot be seen there. Over `stream.group_by(columns)` the records of one group are in one
         task, in an internal topic where they are not by themselves; `stream.group_by(columns)` in the function is the
         same, where its arguments are written out there.
+
+        >>> alerts = app.topic("alerts")
+        >>> @app.agent(departures.filter(col("delay") > 60), sink=[alerts])
+        ... async def warn(stream):
+        ...     async for departure in stream:
+        ...         yield {"late": departure.carrier}
+        >>> with app.test() as t:
+        ...     t.send(departures, Departure("UA", "JFK", 90.0))
+        ...     t.output(alerts)[0].value
+        {'late': 'UA'}
         """
         if not isinstance(source, Stream | Grouped):
             raise DeclarationError(f"an agent reads a topic or a stream, not {source!r}: write @app.agent(topic).")
@@ -223,6 +269,11 @@ class AgentSteps(Steps):
         It yields the records from `position` on (0 at first): the position is kept with what was written, so a
         restart goes on where it was. The records must be the same each time. A worker of the group runs it.
         `total` tells how many records there will be, for the progress bar.
+
+        >>> @app.source(departures, total=1000)
+        ... def replay(position):
+        ...     for number in range(position, 1000):
+        ...         yield Departure("UA", "JFK", at=60.0 * number)
         """
         target = self._own_topic(topic, "source")
 

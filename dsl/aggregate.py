@@ -1,4 +1,8 @@
-"""Aggregates: what a declared table keeps of each group. Nulls are left out, as in SQL."""
+"""Aggregates: what a declared table keeps of each group. Nulls are left out, as in SQL.
+
+In the examples `aggregated(…)` shows what aggregates make of four departures at 0, 60, 120 and 180: of UA, 5 minutes
+late, DL, 90, UA, which never left, and AA, 30.
+"""
 
 from __future__ import annotations
 
@@ -88,37 +92,65 @@ def _argument(what: Expr | str) -> ExprNode:
 
 
 def count(what: Expr | str | None = None) -> Aggregate:
-    """Count records, or the values of a column that are not null. Exact."""
+    """Count records, or the values of a column that are not null. Exact.
+
+    >>> aggregated(flights=count(), known=count("delay"))
+    {'flights': 4, 'known': 3}
+    """
     return Aggregate("count", None if what is None else _argument(what))
 
 
 def sum(what: Expr | str) -> Aggregate:
-    """Add numbers; 0 where there are none. Exact for integers, within 1e-12 relative for floats."""
+    """Add numbers; 0 where there are none. Exact for integers, within 1e-12 relative for floats.
+
+    >>> aggregated(lost=sum("delay"))
+    {'lost': 125.0}
+    """
     return Aggregate("sum", _argument(what))
 
 
 def mean(what: Expr | str) -> Aggregate:
-    """Average numbers; null where there are none."""
+    """Average numbers; null where there are none.
+
+    >>> aggregated(at=mean("at"))
+    {'at': 90.0}
+    """
     return Aggregate("mean", _argument(what))
 
 
 def min(what: Expr | str) -> Aggregate:
-    """Keep the smallest value."""
+    """Keep the smallest value.
+
+    >>> aggregated(least=min("delay"))
+    {'least': 5.0}
+    """
     return Aggregate("min", _argument(what))
 
 
 def max(what: Expr | str) -> Aggregate:
-    """Keep the largest value."""
+    """Keep the largest value.
+
+    >>> aggregated(most=max("delay"))
+    {'most': 90.0}
+    """
     return Aggregate("max", _argument(what))
 
 
 def first(what: Expr | str) -> Aggregate:
-    """Keep the value (null too) of the earliest record by event time, then partition, then offset."""
+    """Keep the value (null too) of the earliest record by event time, then partition, then offset.
+
+    >>> aggregated(first=first("carrier"))
+    {'first': 'UA'}
+    """
     return Aggregate("first", _argument(what))
 
 
 def last(what: Expr | str) -> Aggregate:
-    """Keep the value (null too) of the latest record by event time, then partition, then offset."""
+    """Keep the value (null too) of the latest record by event time, then partition, then offset.
+
+    >>> aggregated(last=last("carrier"))
+    {'last': 'AA'}
+    """
     return Aggregate("last", _argument(what))
 
 
@@ -127,6 +159,9 @@ def quantile(what: Expr | str, q: float, *, error: float = 0.01) -> Aggregate:
 
     Exact for groups of up to 64 values, with linear interpolation between neighbours; then a DDSketch of
     logarithmic buckets (Masson, Rim, Lee: DDSketch, VLDB 2019), which gives the same answer however the input is cut.
+
+    >>> aggregated(median=quantile("delay", 0.5))
+    {'median': 30.0}
     """
     if not 0 <= q <= 1:
         raise DeclarationError(f"quantile(q={q!r}): q must be between 0 and 1, such as 0.95.")
@@ -137,6 +172,9 @@ def approx_distinct(what: Expr | str, *, precision: int = 12) -> Aggregate:
     """Estimate the number of different values with a HyperLogLog of 2^precision registers.
 
     The standard error is 1.04 / sqrt(2^precision): 1.6 % at the default of 12.
+
+    >>> aggregated(carriers=approx_distinct("carrier"))
+    {'carriers': 3}
     """
     if not 4 <= precision <= 18:
         raise DeclarationError(f"approx_distinct(precision={precision!r}): expected 4 to 18.")
@@ -148,12 +186,19 @@ def var(what: Expr | str, *, ddof: int = 1) -> Aggregate:
 
     Within 1e-12 relative of the exact one, however far the mean is from zero and however the input is cut. Null where
     there are no more than `ddof` numbers; NaN where one of them is not finite.
+
+    >>> aggregated(sample=var("at"), all=var("at", ddof=0))
+    {'sample': 6000.0, 'all': 4500.0}
     """
     return Aggregate("var", _argument(what), options=_ddof("var", ddof))
 
 
 def std(what: Expr | str, *, ddof: int = 1) -> Aggregate:
-    """Compute the standard deviation: the square root of `var`."""
+    """Compute the standard deviation: the square root of `var`.
+
+    >>> aggregated(spread=std("at"))
+    {'spread': 77.45966692414834}
+    """
     return Aggregate("std", _argument(what), options=_ddof("std", ddof))
 
 
@@ -161,12 +206,19 @@ def arg_min(what: Expr | str, by: Expr | str) -> Aggregate:
     """Keep the value (null too) of `what` in the record with the smallest `by`.
 
     Of several it is the earliest by event time, then partition, then offset. Records without `by` are left out.
+
+    >>> aggregated(best=arg_min("carrier", by="delay"))
+    {'best': 'UA'}
     """
     return Aggregate("arg_min", _argument(what), by=_argument(by))
 
 
 def arg_max(what: Expr | str, by: Expr | str) -> Aggregate:
-    """Keep the value (null too) of `what` in the record with the largest `by`; else as `arg_min`."""
+    """Keep the value (null too) of `what` in the record with the largest `by`; else as `arg_min`.
+
+    >>> aggregated(worst=arg_max("carrier", by="delay"))
+    {'worst': 'DL'}
+    """
     return Aggregate("arg_max", _argument(what), by=_argument(by))
 
 
@@ -174,6 +226,9 @@ def collect(what: Expr | str, limit: int = 100, *, latest: bool = False) -> Aggr
     """Keep a list of values, ordered by event time, then partition, then offset: the first `limit`, or the last.
 
     `limit` is at most 1000, since the list is kept in the row and written whenever the row changes.
+
+    >>> aggregated(opened=collect("carrier", 2), closed=collect("carrier", 2, latest=True))
+    {'opened': ['UA', 'DL'], 'closed': ['UA', 'AA']}
     """
     if not isinstance(limit, int) or not 1 <= limit <= MOST_COLLECTED:
         raise DeclarationError(f"collect(limit={limit!r}): expected 1 to {MOST_COLLECTED}.")
@@ -188,6 +243,9 @@ def top_k(what: Expr | str, k: int = 10, *, capacity: int = 1000) -> Aggregate:
     up to `error`, which is at most (records of the group) / (capacity + 1), and is never too high; a value that came
     more often than that is not missed. There, and only there, the counts depend on how the input was cut
     (Misra and Gries, 1982; Agarwal et al.: Mergeable summaries, 2012).
+
+    >>> aggregated(most=top_k("carrier", 2))
+    {'most': [{'value': 'UA', 'count': 2, 'error': 0}, {'value': 'AA', 'count': 1, 'error': 0}]}
     """
     if not isinstance(capacity, int) or not 1 <= capacity <= MOST_COUNTED:
         raise DeclarationError(f"top_k(capacity={capacity!r}): expected 1 to {MOST_COUNTED}.")
@@ -202,6 +260,9 @@ def histogram(what: Expr | str, bounds: Sequence[float] | None = None, *, error:
     With `bounds` a bucket is `[low, high)`, there is one below the first bound (its `low` is null) and one from the
     last on. Without, buckets are those of `quantile`'s DDSketch, at most 2 · `error` wide relative to their size,
     and the empty ones are left out. Exact counts in both.
+
+    >>> aggregated(sizes=histogram("delay", [60]))
+    {'sizes': [{'low': None, 'high': 60.0, 'count': 2}, {'low': 60.0, 'high': None, 'count': 1}]}
     """
     if bounds is None:
         return Aggregate("histogram", _argument(what), options=(("error", _error("histogram", error)),))
@@ -227,6 +288,9 @@ def fold(
     later)` puts two accumulators together; only windows that merge need it. The accumulator is kept as msgpack: its
     type is `type`, else what `step` says that it returns, else that of the initial one. A record for which the step
     raises, or returns something of another type, is dead-lettered.
+
+    >>> aggregated(path=fold("", lambda path, departure: f"{path}{departure.carrier} "))
+    {'path': 'UA DL UA AA '}
     """
     return Aggregate("fold", fold=checked_fold(initial, step, merge, type))
 

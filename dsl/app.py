@@ -64,6 +64,9 @@ class App(Outside):
         for seven days. `partitioner` is called with the bytes of a record's key (None where it has none) and the number
         of partitions, wherever Flows writes to the topic, and returns the partition; equal keys must get the same.
         Without it partitions are chosen as by Kafka's Java client. Raises `DeclarationError`.
+
+        >>> app.topic("arrivals", value=Departure, key="origin", timestamp="at", partitions=4)
+        <Topic arrivals>
         """
         if name in self._topics:
             raise DeclarationError(f"topic {name!r} is declared twice.")
@@ -105,6 +108,17 @@ class App(Outside):
         moves for that. What a record finds is what its worker has read by then: neither event time nor commits order
         the two. Where the topic does not exist and no retention is declared, it is made to keep the last record of
         each key. Raises `DeclarationError`.
+
+        >>> class Carrier(flows.Record):
+        ...     carrier: str
+        ...     name: str
+        >>> carriers = app.global_table("carriers", app.topic("names", value=Carrier, key="carrier"))
+        >>> named = departures.join(carriers, how="left").select("name")
+        >>> with app.test() as t:
+        ...     t.send("names", Carrier("UA", "United"))
+        ...     t.send(departures, Departure("UA", "JFK"))
+        ...     t.output(named)[0].value
+        {'name': 'United'}
         """
         return global_table(self, name, topic)
 

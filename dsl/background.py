@@ -77,6 +77,20 @@ class Background(AgentSteps):
         """Call a coroutine every `interval`, inside the commit of each task that holds the tables it uses.
 
         One that uses no table runs in one worker of the group; with `on_leader=False` in every worker.
+
+        >>> seen, told = app.table("seen", value=int, default=int), app.topic("told")
+        >>> @app.agent(departures)
+        ... async def count_them(stream):
+        ...     async for departure in stream:
+        ...         seen[departure.origin] += 1
+        >>> @app.timer("1m")
+        ... async def tell():
+        ...     await told.send(dict(seen.items()))
+        >>> with app.test() as t:
+        ...     t.send(departures, Departure("UA", "JFK"))
+        ...     t.advance("1m")
+        ...     t.output(told)[0].value
+        {'JFK': 1}
         """
         every = microseconds(interval, "timer interval")
         if every <= 0:
@@ -91,6 +105,15 @@ class Background(AgentSteps):
         `timezone` is a name of the IANA database. When its clocks change, jobs at times that are left out run at
         the change, and those at times that come twice run once, as in Debian's cron. A time that goes by while no
         worker runs is not made up for. Where it runs is as for `timer`.
+
+        >>> told = app.topic("told", value=str)
+        >>> @app.crontab("0 9 * * *", timezone="Europe/Berlin")
+        ... async def good_morning():
+        ...     await told.send("nine")
+        >>> with app.test(now=0.0) as t:  # at one in Berlin
+        ...     t.advance("8h")
+        ...     [(r.value, r.timestamp) for r in t.output(told)]
+        [('nine', 28800.0)]
         """
         zone = check_zone(timezone)
         try:
@@ -120,6 +143,14 @@ class Background(AgentSteps):
 
         With `@app.task(on_leader=True)` one worker of the group runs it; when that one leaves, another runs it anew.
         It may send to topics and ask agents. What it raises ends the worker.
+
+        >>> told = app.topic("told", value=str)
+        >>> @app.task
+        ... async def announce():
+        ...     await told.send("a worker is ready")
+        >>> with app.test() as t:
+        ...     t.output(told)[0].value
+        'a worker is ready'
         """
 
         def declare(function: Function) -> Function:

@@ -38,6 +38,9 @@ class Avro:
     Without a `schema` it is derived from the topic's Record, called `name` (the Record's name by default). `schema` is
     an Avro schema as JSON text, dict or list. `subject` is what it is registered under: the topic's name and `-value`
     by default, which is Confluent's TopicNameStrategy.
+
+    >>> app.topic("orders", value=Departure, codec=flows.Avro(name="com.acme.Departure"))
+    <Topic orders>
     """
 
     def __init__(self, schema: Any = None, *, subject: str | None = None, name: str | None = None) -> None:

@@ -14,6 +14,9 @@ class Expr:
     """A computation over the columns of one record; checked against the Record when it is used in a stream.
 
     Nulls follow SQL: an operation on null is null, `filter` keeps only what is true.
+
+    >>> (col("delay") / 60).round(1).fill_null(0.0) > 1
+    fill_null(round(delay / 60, 1), 0.0) > 1
     """
 
     __slots__ = ("node",)
@@ -262,19 +265,39 @@ class Then:
 
 
 def col(name: str) -> Expr:
-    """Refer to a column of the stream by name."""
+    """Refer to a column of the stream by name.
+
+    >>> departures.filter((col("delay") > 60) & col("carrier").is_in(["UA", "DL"]))
+    <Stream departures.filter>
+    """
     if not isinstance(name, str) or not name:
         raise DeclarationError(f"col() takes a column's name, not {name!r}.")
     return Expr(Column(name))
 
 
 def lit(value: Any) -> Expr:
-    """Make a constant."""
+    """Make a constant.
+
+    >>> told = departures.select("carrier", airport=lit("NYC"))
+    >>> with app.test() as t:
+    ...     t.send(departures, Departure("UA", "JFK"))
+    ...     t.output(told)[0].value
+    {'carrier': 'UA', 'airport': 'NYC'}
+    """
     return Expr(to_node(value))
 
 
 def when(condition: Expr) -> When:
-    """Begin a conditional: `when(col("delay") > 60).then("late").otherwise("fine")`."""
+    """Begin a conditional: `when(col("delay") > 60).then("late").otherwise("fine")`.
+
+    >>> kind = when(col("delay").is_null()).then("gone").when(col("delay") > 60).then("late").otherwise("fine")
+    >>> kinds = departures.select(kind=kind)
+    >>> with app.test() as t:
+    ...     for delay in (5.0, 90.0, None):
+    ...         t.send(departures, Departure("UA", "JFK", delay))
+    ...     [r.value["kind"] for r in t.output(kinds)]
+    ['fine', 'late', 'gone']
+    """
     return When((), condition)
 
 

@@ -24,13 +24,28 @@ class Grouped:
         self.stream, self.keys, self.partitions = stream, keys, partitions
 
     def window(self, window: AnyWindow) -> Windowed:
-        """Cut each group into windows of event time."""
+        """Cut each group into windows of event time.
+
+        >>> hourly = departures.group_by("carrier").window(tumbling("1h")).agg(n=count()).table("hourly")
+        >>> with app.test() as t:
+        ...     t.send(departures, Departure("UA", "JFK", at=4000.0))
+        ...     t.table(hourly).rows()
+        [{'carrier': 'UA', 'window_start': 3600.0, 'window_end': 7200.0, 'n': 1}]
+        """
         if not isinstance(window, AnyWindow):
             raise DeclarationError(f'window() takes a window, such as tumbling("1h") or session("9m"), not {window!r}.')
         return Windowed(self, window)
 
     def agg(self, **aggregates: Aggregate) -> Aggregated:
-        """Keep aggregates of each group, over all time."""
+        """Keep aggregates of each group, over all time.
+
+        >>> delays = departures.group_by("carrier").agg(n=count(), worst=max("delay")).table("delays")
+        >>> with app.test() as t:
+        ...     for delay in (5.0, 90.0):
+        ...         t.send(departures, Departure("UA", "JFK", delay))
+        ...     t.table(delays).rows()
+        [{'carrier': 'UA', 'n': 2, 'worst': 90.0}]
+        """
         return Aggregated(self, None, aggregates)
 
 

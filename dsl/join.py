@@ -57,6 +57,22 @@ class Joins:
         columns of the right that have a namesake on the left. `name` names the join's state and topics (default: of
         the two sides); `partitions` is the number of those of its internal topics, where it needs them.
         Raises `DeclarationError`.
+
+        >>> class Gate(flows.Record):
+        ...     origin: str
+        ...     gate: str
+        ...     at: float = 0.0
+        >>> gates = app.topic("gates", value=Gate, key="origin", timestamp="at")
+        >>> known = departures.join(gates, within="10m", suffix="_gate")
+        >>> now = departures.join(gates.table("gate_of"), how="left", suffix="_gate").select("carrier", "gate")
+        >>> with app.test() as t:
+        ...     t.send(departures, Departure("UA", "JFK", at=0.0))
+        ...     t.send(gates, Gate("JFK", "B7", 300.0))
+        ...     t.send(departures, Departure("DL", "JFK", at=400.0))
+        ...     [(r.value["carrier"], r.value["gate"], r.timestamp) for r in t.output(known)]
+        ...     [(r.value["carrier"], r.value["gate"]) for r in t.output(now)]
+        [('UA', 'B7', 300.0), ('DL', 'B7', 400.0)]
+        [('UA', None), ('DL', 'B7')]
         """
         from dsl.errors import DeclarationError
         from dsl.expr import Expr
@@ -107,6 +123,20 @@ class Joins:
         long as they are not late. With `emit="now"` (backward only) it is joined at once with what is there when it
         comes: a right record that comes after it is not seen. `how="inner"` leaves out what finds nothing. Names, keys
         and late records are as with `join`.
+
+        >>> class Wind(flows.Record):
+        ...     origin: str
+        ...     knots: float
+        ...     at: float
+        >>> winds = app.topic("winds", value=Wind, key="origin", timestamp="at")
+        >>> blown = departures.join_asof(winds, tolerance="30m", suffix="_wind", emit="now")
+        >>> with app.test() as t:
+        ...     for at in (0.0, 600.0):
+        ...         t.send(winds, Wind("JFK", at / 100, at))
+        ...     for at in (700.0, 7200.0):
+        ...         t.send(departures, Departure("UA", "JFK", at=at))
+        ...     [(r.value["at"], r.value["knots"]) for r in t.output(blown)]
+        [(700.0, 6.0), (7200.0, None)]
         """
         from dsl.joined import Sides, asof_join
 

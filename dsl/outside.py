@@ -42,6 +42,10 @@ class Outside(Background):
         `path` may have parts in braces, `"/users/{id}"`, which are in `request.match_info`. What it returns is sent as
         JSON, a `str` as plain text, and a response of aiohttp as it is. It may send to topics and ask agents. Whoever
         may ask the worker's API may ask a page, with the same token.
+
+        >>> @app.page("/hello/{name}")
+        ... async def hello(request):
+        ...     return {"hello": request.match_info["name"]}
         """
         known = tuple(methods)
         for method in known:
@@ -65,6 +69,10 @@ class Outside(Background):
 
         Its options are click's, `@click.option(…)` below this line. A coroutine may send to topics and ask agents that
         workers run. Without `name` it is the function's, with dashes.
+
+        >>> @app.command()
+        ... async def send_one():
+        ...     await departures.send(Departure("UA", "JFK"))
         """
 
         def declare(function: Function) -> Function:

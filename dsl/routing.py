@@ -45,6 +45,17 @@ def router(function: Callable[[Any], Topic], *, topics: Iterable[Topic]) -> Rout
 
     All that it may return are declared in `topics`. A value for which it raises, or returns anything else, goes to the
     dead letters with the reason. Raises `DeclarationError`.
+
+    >>> big, small = app.topic("big"), app.topic("small")
+    >>> by_delay = flows.router(lambda found: big if found["delay"] > 60 else small, topics=[big, small])
+    >>> @app.agent(departures, sink=[by_delay])
+    ... async def sort(stream):
+    ...     async for departure in stream:
+    ...         yield {"delay": departure.delay}
+    >>> with app.test() as t:
+    ...     t.send(departures, Departure("UA", "JFK", 90.0))
+    ...     t.output(big)[0].value
+    {'delay': 90.0}
     """
     if isinstance(function, Expr | Topic) or not callable(function):
         raise DeclarationError(f"router takes a function from a value to a topic, not {function!r}.")

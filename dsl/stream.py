@@ -46,7 +46,15 @@ class Stream(Joins):
         return self.schema
 
     def filter(self, predicate: Expr) -> Stream:
-        """Keep the records for which a condition is true (neither false nor null)."""
+        """Keep the records for which a condition is true (neither false nor null).
+
+        >>> late = departures.filter(col("delay") > 60)
+        >>> with app.test() as t:
+        ...     for delay in (5.0, 90.0, None):
+        ...         t.send(departures, Departure("UA", "JFK", delay))
+        ...     [r.value.delay for r in t.output(late)]
+        [90.0]
+        """
         return self._keep(predicate, "filter", self.app._new_step(f"{self.step}.filter"))
 
     def _keep(self, predicate: Expr, doing: str, step: str) -> Stream:
@@ -64,7 +72,14 @@ class Stream(Joins):
         return Stream(self.app, step, schema, self.key)
 
     def select(self, *names: str, **columns: Expr | Any) -> Stream:
-        """Keep only the named columns and the computed ones, in this order."""
+        """Keep only the named columns and the computed ones, in this order.
+
+        >>> hours = departures.select("carrier", hours=col("delay") / 60)
+        >>> with app.test() as t:
+        ...     t.send(departures, Departure("UA", "JFK", 90.0))
+        ...     t.output(hours)[0].value
+        {'carrier': 'UA', 'hours': 1.5}
+        """
         schema = self._columns("select(...)")
         for name in names:
             if name not in schema:
@@ -76,7 +91,14 @@ class Stream(Joins):
         return self._project(tuple(exprs.items()), Schema(fields, f"{self.step}.select"), False)
 
     def with_columns(self, **columns: Expr | Any) -> Stream:
-        """Add computed columns, or replace those of the same name."""
+        """Add computed columns, or replace those of the same name.
+
+        >>> rounded = departures.with_columns(delay=col("delay").round(), is_late=col("delay") > 60)
+        >>> with app.test() as t:
+        ...     t.send(departures, Departure("UA", "JFK", 89.7))
+        ...     t.output(rounded)[0].value
+        {'carrier': 'UA', 'origin': 'JFK', 'delay': 90.0, 'at': 0.0, 'is_late': True}
+        """
         schema = self._columns("with_columns(...)")
         exprs = {n: to_node(e) for n, e in columns.items()}
         if not exprs:
@@ -102,6 +124,14 @@ class Stream(Joins):
         A task takes the records of several topics in the order of their event times, as far as they are there: the
         topics need the same number of partitions. The merged stream has a key where all topics have that key and are
         known to be partitioned alike: by one partitioner, or all `partitioned_by="murmur2"`.
+
+        >>> arrivals = app.topic("arrivals", value=Departure, timestamp="at")
+        >>> both = departures.merge(arrivals)
+        >>> with app.test() as t, t.batch():
+        ...     t.send(arrivals, Departure("UA", "LAX", at=20.0))
+        ...     t.send(departures, Departure("UA", "JFK", at=10.0))
+        >>> [r.value.origin for r in t.output(both)]
+        ['JFK', 'LAX']
         """
         from dsl.shaping import add_merge
 
@@ -112,6 +142,13 @@ class Stream(Joins):
 
         `rate` goes by a hash of the record's place, its topic, partition and offset; `every` by the offset alone. With
         `by` both go by a hash of these columns, so that all records of a user, say, are kept or none.
+
+        >>> some = departures.sample(every=10)
+        >>> with app.test() as t:
+        ...     for at in range(25):
+        ...         t.send(departures, Departure("UA", "JFK", at=float(at)))
+        ...     [r.value.at for r in t.output(some)]
+        [0.0, 10.0, 20.0]
         """
         from dsl.shaping import add_sample
 
@@ -124,6 +161,13 @@ class Stream(Joins):
         remembered in the task's state, named `name` (default: the step's id), until time has passed it by twice
         `within`. A record that is `within` or more behind the stream time cannot be told from a repetition: it goes to
         the dead letters, as does one without a key or time.
+
+        >>> once = departures.dedupe("origin", "carrier", within="1h")
+        >>> with app.test() as t:
+        ...     for at in (0.0, 60.0, 3600.0):
+        ...         t.send(departures, Departure("UA", "JFK", at=at))
+        ...     [r.value.at for r in t.output(once)]
+        [0.0, 3600.0]
         """
         from dsl.shaping import add_dedupe
 
@@ -134,6 +178,15 @@ class Stream(Joins):
 
         The Record class is taken from `returns` or from the function's return annotation. The stream counts as
         unkeyed afterwards: `group_by` repartitions.
+
+        >>> def to_the_hour(departure) -> Departure | None:
+        ...     return None if departure.delay is None else Departure(departure.carrier, "NYC", departure.delay)
+        >>> hourly = departures.map(to_the_hour)
+        >>> with app.test() as t:
+        ...     for delay in (None, 5.0):
+        ...         t.send(departures, Departure("UA", "JFK", delay))
+        ...     [r.value for r in t.output(hourly)]
+        [Departure(carrier='UA', origin='NYC', delay=5.0, at=0.0)]
         """
         return self._call("map", function, returns, many=False)
 
@@ -144,6 +197,15 @@ class Stream(Joins):
 
         The Record class is taken from `returns` or from the annotation, such as `Iterator[Word]`. All of them have the
         time, partition and offset of the record that they come from. Where the function raises, none is passed on.
+
+        >>> def each_letter(departure):
+        ...     for letter in departure.carrier:
+        ...         yield Departure(letter, departure.origin)
+        >>> letters = departures.flat_map(each_letter, returns=Departure)
+        >>> with app.test() as t:
+        ...     t.send(departures, Departure("UA", "JFK"))
+        ...     [r.value.carrier for r in t.output(letters)]
+        ['U', 'A']
         """
         return self._call("flat_map", function, returns, many=True)
 
@@ -166,6 +228,13 @@ class Stream(Joins):
         """Split into one stream a condition, each record going to the first that is true of it, and one of the rest.
 
         The last stream returned has the records of which none is true.
+
+        >>> late, fine, unknown = departures.branch(col("delay") > 60, col("delay") <= 60)
+        >>> with app.test() as t:
+        ...     for delay in (5.0, 90.0, None):
+        ...         t.send(departures, Departure("UA", "JFK", delay))
+        ...     [[r.value.delay for r in t.output(stream)] for stream in (late, fine, unknown)]
+        [[90.0], [5.0], [None]]
         """
         self._columns("branch(...)")
         if not predicates:
@@ -181,6 +250,13 @@ class Stream(Joins):
 
         Where the records are partitioned by one of them already, nothing moves; else they pass an internal
         topic of `partitions` partitions (default: as many as the input).
+
+        >>> flights = departures.group_by("carrier", "origin").agg(n=count()).table("flights")
+        >>> with app.test() as t:
+        ...     for origin in ("JFK", "JFK", "LGA"):
+        ...         t.send(departures, Departure("UA", origin))
+        ...     [tuple(row.values()) for row in t.table(flights).rows()]
+        [('UA', 'JFK', 2), ('UA', 'LGA', 1)]
         """
         schema = self._columns(f"group_by{keys!r}")
         if not keys:
@@ -191,7 +267,15 @@ class Stream(Joins):
         return Grouped(self, keys, partitions)
 
     def window(self, window: AnyWindow) -> Windowed:
-        """Cut the groups of a keyed stream into windows."""
+        """Cut the groups of a keyed stream into windows.
+
+        >>> hourly = departures.window(tumbling("1h")).agg(n=count()).table("hourly")
+        >>> with app.test() as t:
+        ...     for at in (0.0, 60.0, 3600.0):
+        ...         t.send(departures, Departure("UA", "JFK", at=at))
+        ...     [(row["origin"], row["window_start"], row["n"]) for row in t.table(hourly).rows()]
+        [('JFK', 0.0, 2), ('JFK', 3600.0, 1)]
+        """
         if self.key is None:
             raise DeclarationError(
                 f"{self.step}.window({window}) has no key to group by: write .group_by(column) before .window(...)."
@@ -210,6 +294,16 @@ class Stream(Joins):
         An expression chooses the topic by its value: `to(col("kind"), topics={"book": books, "toy": toys})`. A function
         of a record returns one of `topics`. `partition` is an expression, or a function of a record and the number of
         partitions; without it the key decides. A record without a topic or partition goes to the dead letters.
+
+        >>> of_united, others = app.topic("of_united", value=Departure), app.topic("others", value=Departure)
+        >>> united = when(col("carrier") == "UA").then("yes").otherwise("no")
+        >>> departures.to(united, topics={"yes": of_united, "no": others})
+        <Topic departures>
+        >>> with app.test() as t:
+        ...     for carrier in ("UA", "DL"):
+        ...         t.send(departures, Departure(carrier, "JFK"))
+        ...     [r.value.carrier for r in t.output(of_united)]
+        ['UA']
         """
         from dsl.routing import add_sink
 
@@ -220,6 +314,13 @@ class Stream(Joins):
         """Write the records to a topic, and go on with what is read from it.
 
         Its partitions and its key count from there on; anybody may write to it and read it.
+
+        >>> by_carrier = app.topic("by_carrier", value=Departure, key="carrier", partitions=4)
+        >>> flights = departures.through(by_carrier).group_by("carrier").agg(n=count()).table("flights")
+        >>> with app.test() as t:
+        ...     t.send(departures, Departure("UA", "JFK"))
+        ...     t.table(flights).rows()
+        [{'carrier': 'UA', 'n': 1}]
         """
         self.to(topic)
         return topic

@@ -48,7 +48,16 @@ class Table:
         )
 
     def to(self, topic: Topic) -> Table:
-        """Write the table's changes to a topic: rows as values, the group's key as key."""
+        """Write the table's changes to a topic: rows as values, the group's key as key.
+
+        >>> topic = app.topic("flights_by_carrier")
+        >>> flights = departures.group_by("carrier").agg(n=count()).table("flights").to(topic)
+        >>> with app.test() as t:
+        ...     for _ in range(2):
+        ...         t.send(departures, Departure("UA", "JFK"))
+        ...     [r.value for r in t.output(topic)]
+        [{'carrier': 'UA', 'n': 1}, {'carrier': 'UA', 'n': 2}]
+        """
         target = self.app._own_topic(topic, f"{self.name}.to")
         check_sink(f"{self.name}.to({target})", self.schema, topic.value_type, topic.node.key)
         self.app._add(SinkNode(id=self.app._new_step(f"{self.name}.to"), input=self.name, topic=target))
@@ -63,6 +72,14 @@ class Table:
         With `removals` rows that went come too, with the column `removed` true and null aggregates; else they do not.
         What a table forgets by its retention is not removed. A row's event time is the largest that it has seen.
         With `emit_every` a row comes at most once in each such stretch of stream time; see the method of that name.
+
+        >>> flights = departures.group_by("carrier").agg(n=count()).table("flights")
+        >>> tenth = flights.changes(emit="every").filter(col("n") % 10 == 0)
+        >>> with app.test() as t, t.batch():
+        ...     for _ in range(25):
+        ...         t.send(departures, Departure("UA", "JFK"))
+        >>> [r.value for r in t.output(tenth)]
+        [{'carrier': 'UA', 'n': 10}, {'carrier': 'UA', 'n': 20}]
         """
         return changes_of(self, removals=removals, emit=emit, emit_every=emit_every)
 
@@ -71,6 +88,13 @@ class Table:
 
         Stretches are counted from the epoch. What changed in one comes when stream time has passed its end, as the row
         was at that end, or when all inputs are silent.
+
+        >>> told = departures.group_by("carrier").agg(n=count()).table("flights").emit_every("1m")
+        >>> with app.test() as t:
+        ...     for at in (1.0, 2.0, 59.0, 60.0):
+        ...         t.send(departures, Departure("UA", "JFK", at=at))
+        ...     [r.value["n"] for r in t.output(told)]
+        [3]
         """
         return self.changes(emit_every=duration)
 
@@ -79,6 +103,14 @@ class Table:
 
         When a row changes, what it was is subtracted from its group and what it is added to its group; so
         `agg` takes `count sum mean var std` only. A group without rows is no row of the table.
+
+        >>> routes = departures.group_by("carrier", "origin").agg(n=count()).table("routes")
+        >>> carriers = routes.group_by("carrier").agg(origins=count(), flights=sum("n")).table("carriers")
+        >>> with app.test() as t:
+        ...     for origin in ("JFK", "JFK", "LGA"):
+        ...         t.send(departures, Departure("UA", origin))
+        ...     t.table(carriers).rows()
+        [{'carrier': 'UA', 'origins': 2, 'flights': 3}]
         """
         return Regrouped(self, rows_of(self).group_by(*keys, partitions=partitions))
 
@@ -100,6 +132,15 @@ class Table:
         With `how="inner"` a row is there while both sides have it, with `"left"` while the left one has it, with
         `"outer"` while one of them does. The key is that of the left side; `prefix` and `suffix` rename columns of the
         right that have a namesake on the left. `name` is the table's (default: both names).
+
+        >>> flights = departures.group_by("carrier").agg(n=count()).table("flights")
+        >>> late = departures.filter(col("delay") > 60).group_by("carrier").agg(late=count()).table("late")
+        >>> both = flights.join(late, how="left")
+        >>> with app.test() as t:
+        ...     for carrier, delay in (("UA", 90.0), ("UA", 5.0), ("DL", 0.0)):
+        ...         t.send(departures, Departure(carrier, "JFK", delay))
+        ...     [tuple(row.values()) for row in t.table(both).rows()]
+        [('DL', 1, None), ('UA', 2, 1)]
         """
         if on is not None:
             return foreign_join(self, other, on, how, prefix, suffix, name)

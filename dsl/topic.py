@@ -34,6 +34,13 @@ class Topic(Stream):
 
         The latest is the last in the log. With `versioned="1d"` it is the one of the largest event time, and older
         versions are kept for a day of stream time: a late record of a stream is joined with the row of its own time.
+
+        >>> latest = departures.table("latest")
+        >>> with app.test() as t:
+        ...     for carrier in ("UA", "DL"):
+        ...         t.send(departures, Departure(carrier, "JFK"))
+        ...     t.table(latest).rows()
+        [{'carrier': 'DL', 'origin': 'JFK', 'delay': None, 'at': 0.0}]
         """
         from dsl.topic_table import topic_table
 
@@ -51,6 +58,16 @@ class Topic(Stream):
         """Append a record. Inside an agent it leaves with the task's commit, elsewhere it is durable on return.
 
         Without `key` the topic's declared key field is used; `timestamp` is in seconds (default: now).
+
+        >>> alerts = app.topic("alerts")
+        >>> @app.agent(departures)
+        ... async def warn(stream):
+        ...     async for departure in stream:
+        ...         await alerts.send({"late": departure.carrier}, key=departure.origin)
+        >>> with app.test() as t:
+        ...     t.send(departures, Departure("UA", "JFK"))
+        ...     t.output(alerts)[0].value
+        {'late': 'UA'}
         """
         await runtime(f"topic {self.name!r}.send").send(self, value, key, timestamp, partition, headers)
 
