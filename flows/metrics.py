@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Sequence
 from time import perf_counter
 
 from flows.latency import Latencies, Marks
+from flows.lateness import Lateness
 
 STAGES = ("fetch", "decode", "route", "agent", "aggregate", "state", "changelog", "commit", "live")
 
@@ -21,7 +22,7 @@ class TaskMetrics:
     def __init__(self) -> None:
         self.records = 0
         self.commits = 0
-        self.late: Counter[str] = Counter()
+        self.late: defaultdict[str, Lateness] = defaultdict(Lateness)
         self.refused: Counter[tuple[str, str]] = Counter()
         self.seconds: dict[str, float] = dict.fromkeys(STAGES, 0.0)
         self.latencies: dict[str, Latencies] = {}
@@ -86,7 +87,16 @@ class WorkerMetrics:
     @property
     def late(self) -> Counter[str]:
         """Late records by table."""
-        return sum((t.late for t in self._tasks.values()), Counter())
+        return Counter({table: found.count for table, found in self.lateness().items()})
+
+    def lateness(self) -> dict[str, Lateness]:
+        """Return how late the late records came, by table, each a copy."""
+        found: dict[str, Lateness] = {}
+        for task in self._tasks.values():
+            for table, lateness in task.late.items():
+                total = found.setdefault(table, Lateness())
+                total += lateness
+        return found
 
     @property
     def refused(self) -> Counter[tuple[str, str]]:

@@ -120,7 +120,7 @@ def _spec(
         outbox,
         context.now_ms,
         lambda: compiler.pipeline.expiries.time,
-        lambda table, count: context.metrics.late.update({table: count}),
+        lambda table, seconds: context.metrics.late[table].add(seconds),
     )
     return AgentSpec(
         step=step,

@@ -285,7 +285,7 @@ class TaskCompiler:
             encode_message_key,
             self.outbox,
             self.context.now_ms,
-            lambda count: self.context.metrics.late.update({name: count}),
+            lambda seconds: self.context.metrics.late[name].add(seconds),
         )
 
     def is_json(self, step: str) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -35,7 +35,7 @@ class LateEvent(Protocol):
 
 
 class LateBox:
-    """Take the late rows of one table in one task; `count` learns how many came.
+    """Take the late rows of one table in one task; `count` learns by how many seconds each was behind stream time.
 
     A record's value is the JSON object that it came as (`is_json`), or one of it; of what came through a repartition
     that of the columns the table needs, keyed by the group.
@@ -51,7 +51,7 @@ class LateBox:
         encode_key: EncodeKey,
         outputs: Outputs,
         now_ms: Callable[[], int],
-        count: Callable[[int], None],
+        count: Callable[[Iterable[float]], None],
     ) -> None:
         self._topic, self._partition, self._columns, self._keys = topic, partition, columns, keys
         self._is_json, self._encode_key = is_json, encode_key
@@ -61,7 +61,7 @@ class LateBox:
         """Write each late record once; headers tell its windows (starts), event time and stream time, in seconds."""
         firsts = [pl.col(c).first() for c in (TIME, WATERMARK, *self._columns)]
         grouped = rows.group_by(ROW).agg(*firsts, pl.col(WINDOW).sort()).sort(ROW)
-        self._count(grouped.height)
+        self._count((grouped[WATERMARK] - grouped[TIME]) / 1_000_000)
         for record in grouped.iter_rows(named=True):
             row, time, watermark, windows = (record.pop(c) for c in (ROW, TIME, WATERMARK, WINDOW))
             key, value = self._original(batch, row, record)
@@ -92,7 +92,7 @@ class LateWrites:
         outputs: Outputs,
         now_ms: Callable[[], int],
         stream_time: Callable[[], int],
-        count: Callable[[str, int], None],
+        count: Callable[[str, Iterable[float]], None],
     ) -> None:
         self._stream_time = stream_time
         self._app, self._partition, self._windows, self._is_json = app, partition, windows, is_json
@@ -104,7 +104,7 @@ class LateWrites:
             own = [(event, self._of(table, event, starts)) for event in held]
             # Of several in hand those whose own windows they are; where other times chose the windows, all.
             own = [found for found in own if found[1]] or [(event, starts) for event in held]
-            self._count(table, max(1, len(own)))
+            self._count(table, [self._behind(event) for event, _ in own] or [0.0])
             for event, windows in own:
                 key, value, _ = event.raw
                 headers = (
@@ -120,6 +120,10 @@ class LateWrites:
                     self._now_ms(),
                     headers,
                 )
+
+    def _behind(self, event: LateEvent) -> float:
+        """Return by how many seconds a record is behind stream time, which need not be why it is late."""
+        return 0.0 if event.timestamp is None else max(0.0, self._stream_time() / 1_000_000 - event.timestamp)
 
     def _of(self, table: str, event: LateEvent, starts: set[int]) -> set[int]:
         if event.timestamp is None:

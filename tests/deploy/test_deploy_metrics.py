@@ -34,6 +34,9 @@ def test_it_counts_what_was_done(scraped: Scrape) -> None:
     assert value(scraped, "flows_records_total") == 4
     assert value(scraped, "flows_commits_total") >= 1
     assert value(scraped, "flows_late_records_total", table="by_city") == 1
+    assert value(scraped, "flows_lateness_seconds_sum", table="by_city") == 100
+    assert value(scraped, "flows_lateness_seconds_bucket", table="by_city", le="60.0") == 0
+    assert value(scraped, "flows_lateness_seconds_bucket", table="by_city", le="600.0") == 1
     assert value(scraped, "flows_refused_records_total", action="dead-letter") == 1
     assert value(scraped, "flows_lag_records") == 0
     assert value(scraped, "flows_watermark_seconds") == 1_700_000_100

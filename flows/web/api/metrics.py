@@ -18,6 +18,7 @@ from prometheus_client.core import (
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
+from flows.lateness import BOUNDS
 from flows.metrics import WorkerMetrics
 from flows.web.base import CONTEXT, Status, StatusSource
 from flows.web.gateway import GATEWAY, GatewayCollector
@@ -77,14 +78,19 @@ class WorkerCollector(Collector):
             for stage, spent in task.seconds.items():
                 seconds.add_metric([name, stage], spent)
         late = CounterMetricFamily("flows_late_records", "Records that came too late for a table", labels=["table"])
-        for table, count in sorted(self._metrics.late.items()):
-            late.add_metric([table], count)
+        behind = HistogramMetricFamily(
+            "flows_lateness_seconds", "Seconds by which stream time was ahead of late records", labels=["table"]
+        )
+        for table, lateness in sorted(self._metrics.lateness().items()):
+            counts = zip(map(str, BOUNDS), lateness.up_to_bounds(), strict=True)
+            late.add_metric([table], lateness.count)
+            behind.add_metric([table], [*counts, ("+Inf", lateness.count)], lateness.total)
         refused = CounterMetricFamily(
             "flows_refused_records", "Records that did not fit, by what was done with them", labels=["step", "action"]
         )
         for (step, action), count in sorted(self._metrics.refused.items()):
             refused.add_metric([step, action], count)
-        yield from (records, commits, seconds, late, refused)
+        yield from (records, commits, seconds, late, behind, refused)
 
     def _latencies(self) -> Iterator[Metric]:
         found = HistogramMetricFamily(
