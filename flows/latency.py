@@ -22,6 +22,10 @@ BOUNDS = np.array([1.0, *(step * 10.0**decade / 100 for decade in _DECADES for s
 """The upper bounds of the buckets in milliseconds, themselves included, from 1 ms to 2.8 hours."""
 
 
+TOLD_BOUNDS = tuple(step * 10.0**e for e in range(-3, 4) for step in (1.0, 2.0, 5.0))
+"""Seconds, from 1 ms to 5,000 s, by which histograms are told: all are bounds of the finer buckets."""
+
+
 class Marks:
     """When records of a topic came to be, in milliseconds since the epoch: of some, which stand for all.
 

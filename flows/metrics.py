@@ -21,6 +21,7 @@ class TaskMetrics:
 
     def __init__(self) -> None:
         self.records = 0
+        self.by_topic: Counter[str] = Counter()
         self.commits = 0
         self.late: defaultdict[str, Lateness] = defaultdict(Lateness)
         self.refused: Counter[tuple[str, str]] = Counter()
@@ -42,6 +43,7 @@ class TaskMetrics:
     def took(self, topic: str, timestamps: Sequence[int]) -> None:
         """Count records that are being processed; `timestamps` are theirs, in milliseconds since the epoch."""
         self.records += len(timestamps)
+        self.by_topic[topic] += len(timestamps)
         self._uncommitted.append((topic, Marks(timestamps)))
 
     def committed(self, now: float) -> None:
@@ -83,6 +85,11 @@ class WorkerMetrics:
     def records(self) -> int:
         """Records processed by the tasks of this worker."""
         return sum(t.records for t in self._tasks.values())
+
+    @property
+    def by_topic(self) -> Counter[str]:
+        """Records processed by topic."""
+        return sum((t.by_topic for t in self._tasks.values()), Counter())
 
     @property
     def late(self) -> Counter[str]:

@@ -4,22 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from dsl.plan.arrows import arrows
 from dsl.plan.graph import Plan, writing_half
 from dsl.plan.nodes import (
     AgentNode,
     AggregateNode,
-    GlobalLookupNode,
     GlobalTableNode,
-    JoinNode,
     Node,
     RepartitionNode,
     TableJoinNode,
     TableNode,
     TopicNode,
     TopicTableNode,
-    inputs_of,
-    tables_of,
-    written_by,
 )
 from dsl.plan.words import partitions, path_of, words
 
@@ -29,6 +25,7 @@ _SHAPES = {
     AgentNode: ('(["', '"])'),
     **dict.fromkeys((AggregateNode, TableJoinNode, TopicTableNode, TableNode, GlobalTableNode), _TABLE),
 }
+_ARROWS = {"records": "-->", "table": "<-.->", "lookup": "-.->", "late": "-- late -->"}
 _LABEL = 120
 
 
@@ -54,20 +51,7 @@ def _boxes(plan: Plan) -> Iterator[str]:
 
 def _arrows(plan: Plan) -> Iterator[str]:
     names = _names(plan)
-    topics = {t.name: t.id for t in plan.of_type(TopicNode)}
-    for node in plan.nodes.values():
-        here = writing_half(node.id) if isinstance(node, RepartitionNode) else node.id
-        yield from (f"  {names[i]} --> {names[here]}" for i in inputs_of(node))
-        yield from (f"  {names[here]} <-.-> {names[t]}" for t in tables_of(node))
-        if isinstance(node, GlobalTableNode):
-            yield f"  {names[node.topic]} --> {names[here]}"
-        if isinstance(node, GlobalLookupNode):
-            yield f"  {names[node.table]} -.-> {names[here]}"
-        if isinstance(node, RepartitionNode):
-            yield f"  {names[here]} --> {names[node.id]}"
-        yield from (f"  {names[here]} --> {names[topics[t]]}" for t in written_by(node))
-        if isinstance(node, AggregateNode | JoinNode) and (late := plan.late_topic(node.id)) is not None:
-            yield f"  {names[here]} -- late --> {names[late.id]}"
+    yield from (f"  {names[a.start]} {_ARROWS[a.carries]} {names[a.end]}" for a in arrows(plan))
 
 
 def _names(plan: Plan) -> dict[str, str]:

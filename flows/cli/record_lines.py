@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from flows.brokers.base import Headers, Records
+from flows.run.showing import text_of, value_of
 
 _encode = msgspec.json.Encoder(enc_hook=str, decimal_format="number").encode
 
@@ -17,7 +18,8 @@ def json_lines(records: Records) -> Iterator[str]:
     """Yield an object a record: topic, partition, offset, timestamp (milliseconds), key, headers and value."""
     for offset, time, key, value, headers in _rows(records):
         place = {"topic": records.tp.topic, "partition": records.tp.partition, "offset": offset, "timestamp": time}
-        yield _encode({**place, "key": _text(key), "headers": _named(headers), "value": _value(value)}).decode()
+        content = {"key": text_of(key), "headers": _named(headers), "value": value_of(text_of(value))}
+        yield _encode({**place, **content}).decode()
 
 
 def text_lines(records: Records) -> Iterator[str]:
@@ -39,36 +41,12 @@ def _clock(milliseconds: int) -> str:
 
 
 def _or_dash(data: bytes | None) -> str | None:
-    return "-" if data is None else _text(data)
+    return "-" if data is None else text_of(data)
 
 
 def _named(headers: Headers) -> dict[str, Any]:
     """Return headers by name; the contents of a name that comes several times are a list."""
     found: dict[str, list[str | None]] = {}
     for name, content in headers:
-        found.setdefault(name, []).append(_text(content))
+        found.setdefault(name, []).append(text_of(content))
     return {name: contents[0] if len(contents) == 1 else contents for name, contents in found.items()}
-
-
-def _text(data: bytes | None) -> str | None:
-    """Return text as it is; of other bytes, msgpack as JSON, or else their hexadecimal form."""
-    if data is None:
-        return None
-    try:
-        return data.decode()
-    except UnicodeDecodeError:
-        try:
-            return msgspec.json.encode(msgspec.msgpack.decode(data), enc_hook=str).decode()
-        except (msgspec.MsgspecError, TypeError, ValueError):
-            return f"0x{data.hex()}"
-
-
-def _value(data: bytes | None) -> Any:
-    """Return a value as JSON where it is some."""
-    text = _text(data)
-    if text is None:
-        return None
-    try:
-        return msgspec.json.decode(text)
-    except msgspec.DecodeError:
-        return text

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from bisect import bisect_left
-from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -15,11 +13,8 @@ from flows.cli.options import place_options
 from flows.errors import UsageError
 
 if TYPE_CHECKING:
-    from flows.brokers.base import Broker, Records, TopicPartition
+    from flows.brokers.base import Broker, TopicPartition
     from flows.cli.subject import Subject
-
-_BATCH = 1000
-_WAIT = 0.5
 
 
 @click.command(cls=Command, short_help="Print a topic's records as they come.")
@@ -66,8 +61,10 @@ async def _tail(
     how: str,
 ) -> None:
     from flows.cli.brokers import opened_broker
-    from flows.cli.codecs import opened_codecs, shown
+    from flows.cli.codecs import opened_codecs
     from flows.cli.record_lines import json_lines, text_lines
+    from flows.run.reading import read_records
+    from flows.run.showing import shown
 
     lines = json_lines if how == "json" else text_lines
     async with opened_broker(subject.settings) as broker, opened_codecs(subject) as codecs:
@@ -76,26 +73,6 @@ async def _tail(
         starts = await broker.start_offsets(tps) if from_beginning else ends
         async for records in read_records(broker, starts, None if follow else ends, limit):
             click.echo("\n".join(lines(await shown(records, subject.plan, codecs))))
-
-
-async def read_records(
-    broker: Broker, starts: dict[TopicPartition, int], ends: dict[TopicPartition, int] | None, limit: int | None
-) -> AsyncIterator[Records]:
-    """Yield records from `starts` on, up to `limit` of them, and up to `ends` where there are any."""
-    reader = broker.reader(starts)
-    left = limit
-    try:
-        while ends is None or any(reader.position(tp) < end for tp, end in ends.items()):
-            for records in await reader.fetch(_BATCH if left is None else min(_BATCH, left), _WAIT):
-                count = len(records) if ends is None else bisect_left(records.offsets, ends[records.tp])
-                count = count if left is None else min(count, left)
-                if count:
-                    yield records.split(count)[0]
-                left = None if left is None else left - count
-                if left == 0:
-                    return
-    finally:
-        await reader.close()
 
 
 async def _partitions(broker: Broker, subject: Subject, topic: str, partition: int | None) -> list[TopicPartition]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Protocol
 
 import msgspec
+
+_STRING_OR_BRACKET = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?|[\[\]{}]', re.DOTALL)
 
 
 class ValueCodec(Protocol):
@@ -36,3 +39,23 @@ class Registry(Protocol):
         """Return the id of a schema under a subject; None where it is not registered."""
 
     async def close(self) -> None: ...
+
+
+def nests_deeper(text: bytes, most: int) -> bool:
+    """Tell whether JSON nests deeper, before anything walks down into it; brackets in strings do not count.
+
+    >>> nests_deeper(b'[["[[["]]', 2), nests_deeper(b"[[[1]]]", 2)
+    (False, True)
+    """
+    if text.count(b"{") + text.count(b"[") <= most:
+        return False
+    depth = 0
+    for found in _STRING_OR_BRACKET.finditer(text):
+        first = text[found.start()]
+        if first in b"[{":
+            depth += 1
+            if depth > most:
+                return True
+        elif first in b"]}":
+            depth -= 1
+    return False

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+import os
+from collections import Counter, deque
 from collections.abc import Iterable
+from pathlib import Path
 from time import perf_counter, time
 from typing import Protocol
 
 from flows.brokers.base import Broker, TopicPartition
-from flows.latency import Latencies
+from flows.latency import TOLD_BOUNDS, Latencies
 from flows.metrics import WorkerMetrics
 from flows.run.task import Task
 from flows.web.base import ErrorStatus, LatencyStatus, Status, TaskStatus
 
 _EVERY = 0.5
 _PULSE = 0.02
+_STATM, _PAGE = Path("/proc/self/statm"), os.sysconf("SC_PAGE_SIZE")
 _LATELY = 20
 """Latencies are told of so many measurements: ten seconds."""
 
@@ -41,6 +44,7 @@ class StatusBoard:
         self._started = time()
         self._ends: dict[TopicPartition, int] = {}
         self._rate = 0.0
+        self._rates: dict[str, float] = {}
         self._shares: dict[str, float] = {}
         self._delay = 0.0
         self.longest_delay = 0.0
@@ -48,12 +52,13 @@ class StatusBoard:
 
     async def measure(self) -> None:
         """Measure until cancelled."""
-        before, stages, last = self._metrics.records, self._metrics.seconds(), perf_counter()
+        before, stages, last = self._metrics.by_topic, self._metrics.seconds(), perf_counter()
         while True:
             # From now, not from `last`: where the broker takes long to tell the ends, there would be no time left.
             worst = await self._pulse(perf_counter() + _EVERY)
-            now, records, seconds = perf_counter(), self._metrics.records, self._metrics.seconds()
-            self._rate = (records - before) / (now - last)
+            now, records, seconds = perf_counter(), self._metrics.by_topic, self._metrics.seconds()
+            self._rates = {topic: (count - before[topic]) / (now - last) for topic, count in sorted(records.items())}
+            self._rate = sum(self._rates.values())
             self._shares = _shares(stages, seconds)
             self._delay, self.longest_delay = worst, max(worst, self.longest_delay)
             self._latencies.append(self._metrics.latencies())
@@ -85,6 +90,10 @@ class StatusBoard:
             tasks=tasks,
             stages=self._shares,
             latency=self._latency(),
+            rates=self._rates,
+            memory=resident_bytes(),
+            refused=_by_step(self._metrics.refused),
+            late=dict(self._metrics.late),
             errors=tuple(ErrorStatus(step="worker", message=m) for m in self._metrics.errors),
         )
 
@@ -92,7 +101,12 @@ class StatusBoard:
         before, now = self._latencies[0], self._latencies[-1]
         lately = {topic: found.since(before[topic]) if topic in before else found for topic, found in now.items()}
         return {
-            topic: LatencyStatus(p50=found.quantile(0.5), p99=found.quantile(0.99), records=found.count)
+            topic: LatencyStatus(
+                p50=found.quantile(0.5),
+                p99=found.quantile(0.99),
+                records=found.count,
+                histogram=_histogram(found),
+            )
             for topic, found in sorted(lately.items())
             if found.count
         }
@@ -110,6 +124,29 @@ class StatusBoard:
             total=progress.total,
             rate=progress.rate,
         )
+
+
+def resident_bytes() -> int:
+    """Return the memory of this process (RSS), 0 where the system does not tell."""
+    try:
+        return int(_STATM.read_text().split()[1]) * _PAGE
+    except OSError:
+        return 0
+
+
+def _histogram(found: Latencies) -> tuple[tuple[float, int], ...]:
+    reached = [*found.up_to(TOLD_BOUNDS), found.count]
+    counts = [n - before for n, before in zip(reached, [0, *reached], strict=False)]
+    pairs = list(zip([*TOLD_BOUNDS, found.longest], counts, strict=True))
+    filled = [place for place, (_, count) in enumerate(pairs) if count]
+    return tuple(pairs[filled[0] : filled[-1] + 1]) if filled else ()
+
+
+def _by_step(refused: Counter[tuple[str, str]]) -> dict[str, int]:
+    steps: Counter[str] = Counter()
+    for (step, _), count in refused.items():
+        steps[step] += count
+    return dict(steps)
 
 
 def _restored(tasks: Iterable[TaskStatus]) -> float:

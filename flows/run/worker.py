@@ -25,6 +25,7 @@ from flows.errors import BrokerUnavailable, StateError
 from flows.metrics import WorkerMetrics
 from flows.query.live import ChangeHub
 from flows.query.sql import Result, run_sql
+from flows.run.app_topics import AppTopics
 from flows.run.asking import Asking
 from flows.run.cluster import Cluster
 from flows.run.direct import DirectRuntime, as_runtime
@@ -160,6 +161,8 @@ class Worker:
                     advertised=known_as,
                     metrics=self.metrics,
                     own=own_routes(self._app._pages, partial(as_runtime, DirectRuntime.of(env))),
+                    plan=self.plan,
+                    topics=AppTopics(self.plan, env.broker, env.codecs, self.clock),
                     gateway=make_gateway(self.plan, env.broker, env.codecs, self.clock, self.settings),
                 )
                 self.address = await web.start()

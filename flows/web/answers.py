@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from flows.errors import FlowsError
+from flows.errors import BrokerUnavailable, FlowsError
 
 logger = logging.getLogger("flows.web")
 
@@ -65,6 +65,8 @@ async def errors_as_json(request: web.Request, handler: Handler) -> web.StreamRe
     except web.HTTPException as error:
         kept = {name: error.headers[name] for name in ("Allow", "Retry-After") if name in error.headers}
         return refusal(error.status, _words(error, request), kept)
+    except BrokerUnavailable as error:
+        return refusal(503, str(error), {"Retry-After": "1"})
     except FlowsError as error:
         return refusal(400, str(error))
     except ConnectionResetError:

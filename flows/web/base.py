@@ -9,8 +9,11 @@ from typing import Any, Protocol
 import msgspec
 from aiohttp import web
 
+from dsl.plan.graph import Plan
 from flows.metrics import WorkerMetrics
 from flows.query.base import Holder, LocalTables, Missing, Row, Tables
+from flows.web.journal import Journals
+from flows.web.topics import Topics
 
 
 class TaskStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,11 +45,16 @@ class ErrorStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LatencyStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """The seconds that half (`p50`) and nearly all (`p99`) of some records took from their timestamps to the commit."""
+    """The seconds that half (`p50`) and nearly all (`p99`) of some records took from their timestamps to the commit.
+
+    `histogram` has pairs of seconds and how many took at most so long but longer than those of the pair before; empty
+    ends are left out.
+    """
 
     p50: float
     p99: float
     records: int
+    histogram: tuple[tuple[float, int], ...] = ()
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,8 +63,10 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     `worker` names the worker; it and `started` (seconds since the epoch) tell a page that the worker was
     restarted. `ready` is true once every task of this worker is restored; until then `state` says why not, in a
     few words. `records_per_second` and `lag` (records) are sums over the tasks. `rates` are records per second by
-    topic or step, `stages` the share of time (0 to 1) of each stage, `loop_lag` the seconds by which the
-    event loop answered late lately. `latency` tells, by topic, how long the records of the last ten seconds took.
+    topic that is read, `stages` the share of time (0 to 1) of each stage, `loop_lag` the seconds by which the
+    event loop answered late lately, `memory` the bytes that the process has (RSS; 0 where the system does not tell).
+    `latency` tells, by topic, how long the records of the last ten seconds took. `refused` and `late` are records since
+    the start, by step and by table.
     """
 
     app: str
@@ -74,6 +84,9 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     stages: dict[str, float] = {}
     latency: dict[str, LatencyStatus] = {}
     errors: tuple[ErrorStatus, ...] = ()
+    memory: int = 0
+    refused: dict[str, int] = {}
+    late: dict[str, int] = {}
 
 
 class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,6 +103,13 @@ class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
     loop_lag: float = 0.0
     restored: float = 1.0
     tasks: tuple[TaskStatus, ...] = ()
+    rates: dict[str, float] = {}
+    stages: dict[str, float] = {}
+    latency: dict[str, LatencyStatus] = {}
+    errors: tuple[ErrorStatus, ...] = ()
+    memory: int = 0
+    refused: dict[str, int] = {}
+    late: dict[str, int] = {}
     trouble: str | None = None
 
 
@@ -154,6 +174,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     `rows` is the most rows of one answer, `body` the largest request body in bytes, `streams` the most change
     streams at once, and `peer_streams` those of other workers. A stream sends at most one message in `pace` seconds, a
     heartbeat after `heartbeat` seconds of quiet, and ends when its client has taken nothing for `patience` seconds.
+    The latest changes of `keys` keys of a table are kept for who comes again within `memory` seconds.
     """
 
     rows: int = 10_000
@@ -163,6 +184,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     pace: float = 0.2
     heartbeat: float = 10.0
     patience: float = 30.0
+    keys: int = 10_000
+    memory: float = 60.0
 
 
 class Context:
@@ -176,6 +199,8 @@ class Context:
         limits: Limits,
         group: Group | None = None,
         metrics: WorkerMetrics | None = None,
+        plan: Plan | None = None,
+        topics: Topics | None = None,
     ) -> None:
         self.tables = tables
         self.metrics = metrics or WorkerMetrics()
@@ -184,8 +209,11 @@ class Context:
         self.query = query
         self.limits = limits
         self.group = group
+        self.plan = plan or Plan("", ())
+        self.topics = topics
         self.closing = asyncio.Event()
         self.streams = {"cluster": 0, "local": 0}
+        self.journals = Journals(bound=limits.keys, linger=limits.memory)
 
 
 CONTEXT = web.AppKey("context", Context)

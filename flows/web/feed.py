@@ -3,72 +3,54 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 
-from flows.query.base import Change, ChangesMissed, Tables, key_contains
+from flows.query.base import Change, ChangesMissed, key_contains
 from flows.web.api.parameters import Selection
+from flows.web.journal import Journal
 
 
 class Feed:
     """Takes the changes of one table, one list at a time, and stops at once when the server closes.
 
-    Receives from its creation on, once `open` has returned.
+    `number` is that of the last change that was taken, or passed over.
     """
 
-    def __init__(self, tables: Tables, table: str, closing: asyncio.Event) -> None:
-        self._tables = tables
-        self._table = table
+    def __init__(self, journal: Journal, number: int, closing: asyncio.Event) -> None:
+        self._journal, self.number = journal, number
         self._closing = asyncio.ensure_future(closing.wait())
-        self._changes = tables.changes(table)
-        self._pending: asyncio.Task[list[Change] | None] | None = None
-
-    async def open(self) -> None:
-        """Begin to receive: an async generator registers its reader only when it is first asked."""
-        self._pending = asyncio.create_task(self._next())
-        await asyncio.sleep(0)
-        # Those of other workers are received once they have said so.
-        opened = getattr(self._changes, "opened", None)
-        if opened is not None:
-            await opened()
 
     async def take(self, patience: float) -> list[Change] | None:
         """Return the next changes, an empty list after `patience` seconds of quiet, None at the end.
 
         Raises `ChangesMissed` when there were too many to keep; the feed then goes on with those from now on.
         """
-        if self._pending is None:
-            self._pending = asyncio.create_task(self._next())
-        await asyncio.wait({self._pending, self._closing}, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
+        found = self._since()
+        if found or self._closing.done():
+            return found or None
+        waiting = asyncio.ensure_future(self._journal.wait(self.number))
+        await asyncio.wait({waiting, self._closing}, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
+        waiting.cancel()
         if self._closing.done():
             return None
-        if not self._pending.done():
-            return []
-        done, self._pending = self._pending, None
-        try:
-            return done.result()
-        except ChangesMissed:
-            await _close(self._changes)
-            self._changes = self._tables.changes(self._table)
-            await self.open()
-            raise
+        found = self._since()
+        return found if found or not self._journal.ended else None
 
     async def rest(self, seconds: float) -> None:
         """Wait, or until the server closes."""
         await asyncio.wait({self._closing}, timeout=seconds)
 
     async def aclose(self) -> None:
-        """Give the subscription back."""
-        waiting = [task for task in (self._pending, self._closing) if task is not None]
-        for task in waiting:
-            task.cancel()
-        await asyncio.gather(*waiting, return_exceptions=True)
-        await _close(self._changes)
+        """Wait for nothing any more."""
+        self._closing.cancel()
+        await asyncio.gather(self._closing, return_exceptions=True)
 
-    async def _next(self) -> list[Change] | None:
+    def _since(self) -> list[Change]:
         try:
-            return await anext(self._changes)
-        except StopAsyncIteration:
-            return None
+            self.number, found = self._journal.since(self.number)
+        except ChangesMissed:
+            self.number = self._journal.last
+            raise
+        return found
 
 
 class Sieve:
@@ -100,9 +82,3 @@ class Sieve:
 
 def _start(change: Change) -> float:
     return float(change.key.get("window_start", float("-inf")))
-
-
-async def _close(changes: AsyncIterator[list[Change]]) -> None:
-    close = getattr(changes, "aclose", None)
-    if close is not None:
-        await close()

@@ -6,15 +6,20 @@ from collections.abc import Sequence
 
 from aiohttp import web
 
+from dsl.plan.graph import Plan
 from flows.metrics import WorkerMetrics
 from flows.query.base import SIGNATURE, Tables
 from flows.web import api, pages
 from flows.web.answers import errors_as_json
+from flows.web.api.description import DESCRIPTION
 from flows.web.base import CONTEXT, Context, Group, Limits, Query, StatusSource
+from flows.web.endpoint import routes_of
 from flows.web.gateway import GATEWAY, Gateway
-from flows.web.gateway import routes as gateway_routes
+from flows.web.gateway import endpoints as gateway_endpoints
 from flows.web.guard import Guard, add_security_headers, check_binding
 from flows.web.listening import Listener
+from flows.web.openapi import document
+from flows.web.topics import Topics
 
 _IDLE = 75.0
 """Seconds in which a connection's next request has to come."""
@@ -24,8 +29,9 @@ class WebServer:
     """Serves the live page and the API of a worker.
 
     `token`, where given, is asked of every call to the API; an address that others can reach needs one. `group`, where
-    given, tells of the other workers; `metrics` are what `/metrics` adds to the status, `own` the app's pages, and
-    `gateway` takes events from outside. Raises `UsageError` when the token is missing.
+    given, tells of the other workers; `metrics` are what `/metrics` adds to the status, `own` the app's pages,
+    `gateway` takes events from outside, `plan` is what the app declares, and `topics` reads its
+    topics. Raises `UsageError` when the token is missing.
     """
 
     def __init__(
@@ -43,11 +49,13 @@ class WebServer:
         metrics: WorkerMetrics | None = None,
         own: Sequence[web.AbstractRouteDef] = (),
         gateway: Gateway | None = None,
+        plan: Plan | None = None,
+        topics: Topics | None = None,
     ) -> None:
         self._own = own
         check_binding(host, token)
         self._token = token
-        self._context = Context(tables, status, query, limits or Limits(), group, metrics)
+        self._context = Context(tables, status, query, limits or Limits(), group, metrics, plan, topics)
         self._gateway = gateway
         idle = _IDLE if gateway is None else gateway.limits.idle_seconds
         self._listener = Listener(host, port, option="--web-port", idle_seconds=idle, advertised=advertised)
@@ -66,6 +74,7 @@ class WebServer:
         """
         if self._listener.started:
             self._context.closing.set()
+            await self._context.journals.close()
             if self._gateway is not None:
                 await self._gateway.close()
             await self._listener.stop()
@@ -74,10 +83,12 @@ class WebServer:
         guard = Guard(self._listener.host, self._token)
         app = web.Application(middlewares=[errors_as_json, guard.middleware], client_max_size=self._context.limits.body)
         app[CONTEXT] = self._context
-        app.add_routes([*api.routes(), *pages.routes(), *self._own])
+        endpoints = api.endpoints()
         if self._gateway is not None:
             app[GATEWAY] = self._gateway
-            app.add_routes(gateway_routes())
+            endpoints += gateway_endpoints()
+        app[DESCRIPTION] = document(endpoints)
+        app.add_routes([*routes_of(endpoints), *pages.routes(), *self._own])
         app.on_response_prepare.append(add_security_headers)
         app.on_response_prepare.append(_sign)
         return app

@@ -12,8 +12,8 @@ import pytest
 from flows.brokers.base import Headers, Outgoing, TopicPartition, TopicSpec
 from flows.brokers.embedded import EmbeddedBroker
 from flows.brokers.memory import MemoryBroker
-from flows.cli.tail import read_records
 from flows.route.partitioner import Partitioner
+from flows.run.reading import read_records
 from tests.cli.conftest import Run
 
 

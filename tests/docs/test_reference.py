@@ -11,6 +11,8 @@ import pytest
 import flows
 from flows.cli.commands import COMMANDS
 from flows.settings import Settings
+from flows.web import api
+from flows.web.gateway import endpoints as gateway_endpoints
 from tests.docs.blocks import ROOT
 
 
@@ -71,6 +73,12 @@ def test_every_method_of_expressions_is_described() -> None:
     told = page("docs/language.md").split("## Expressions")[1].split("\n## ")[0]
     methods = {m for m in vars(flows.Expr) if not m.startswith("_") and m != "node"}
     assert {m for m in methods if not re.search(rf"\b{m}\b", told)} == set()
+
+
+def test_the_page_of_the_api_lists_all_that_can_be_asked() -> None:
+    told = {row[0].strip("`") for row in rows(page("docs/api.md"), "What can be asked")}
+    asked = [*api.endpoints(), *gateway_endpoints()]
+    assert told == {f"{endpoint.method} {endpoint.path}" for endpoint in asked}
 
 
 def test_every_page_of_the_docs_is_listed_in_the_readme() -> None:

@@ -10,9 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import flows
-from flows.latency import BOUNDS, SAMPLE, Latencies, Marks
+from flows.latency import BOUNDS, SAMPLE, TOLD_BOUNDS, Latencies, Marks
 from flows.testing import Driver
-from flows.web.api.metrics import LATENCY_BOUNDS
 
 NOW = 1_700_000_000
 MS = st.integers(0, 9_000_000)
@@ -47,8 +46,8 @@ def test_chunks_add_up(took: list[int], size: int) -> None:
 
 @given(st.lists(MS, max_size=SAMPLE))
 def test_told_buckets_count_what_took_at_most_that_long(took: list[int]) -> None:
-    wanted = [sum(t <= round(bound * 1000) for t in took) for bound in LATENCY_BOUNDS]
-    assert latencies(took).up_to(LATENCY_BOUNDS) == wanted
+    wanted = [sum(t <= round(bound * 1000) for t in took) for bound in TOLD_BOUNDS]
+    assert latencies(took).up_to(TOLD_BOUNDS) == wanted
 
 
 @given(st.integers(0, 5 * SAMPLE + 3))

@@ -52,7 +52,9 @@ class Site:
         return self.answer
 
     def server(self, **options: Any) -> WebServer:
-        return WebServer(self.tables, self, self.query, **{"port": 0, "limits": Limits(pace=0.05), **options})
+        return WebServer(
+            self.tables, self, self.query, **{"port": 0, "limits": Limits(pace=0.05, memory=0.0), **options}
+        )
 
 
 def airport(bound: int = 10_000) -> Site:

@@ -12,9 +12,10 @@ from flows.brokers.base import Broker
 from flows.brokers.registry import open_broker
 from tests.web.airport import Site, airport
 from tests.web.browser import Browser, browser, chromium
+from tests.web.contract import every_answer_conforms
 from tests.web.served import Served
 
-__all__ = ["browser", "chromium"]
+__all__ = ["browser", "chromium", "every_answer_conforms"]
 
 
 @pytest.fixture

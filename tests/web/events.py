@@ -12,10 +12,11 @@ DEADLINE = 10.0
 
 
 class Events:
-    """The events of one response, in order."""
+    """The events of one response, in order; `id` is the last one that came."""
 
     def __init__(self, response: ClientResponse) -> None:
         self.response = response
+        self.id = ""
 
     async def next(self) -> tuple[str, Any]:
         """Wait for the next event; a heartbeat comes as `("", None)`, the end as `("end", None)`."""
@@ -23,6 +24,7 @@ class Events:
             lines: list[str] = []
             while line := (await self.response.content.readline()).decode():
                 if line == "\n":
+                    self.id = next((text[4:] for text in lines if text.startswith("id: ")), self.id)
                     return _parse(lines)
                 lines.append(line.rstrip("\n"))
         return "end", None

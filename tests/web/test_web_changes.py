@@ -117,7 +117,7 @@ async def test_too_many_changes_for_the_reader_say_resync_and_go_on() -> None:
 
 
 async def test_a_client_that_takes_nothing_is_cut_off_with_bounded_memory(site: Site) -> None:
-    server = site.server(limits=Limits(pace=0.0, patience=0.2))
+    server = site.server(limits=Limits(pace=0.0, patience=0.2, memory=0.0))
     async with ClientSession(await server.start()) as client, client.get(PATH) as response:
         await Events(response).named("ready")
         wide = "x" * 10_000
@@ -158,7 +158,7 @@ async def test_a_visitor_who_leaves_is_forgotten(client: ClientSession, site: Si
 
 
 async def test_no_more_streams_than_the_limit(site: Site) -> None:
-    server = site.server(limits=Limits(streams=1))
+    server = site.server(limits=Limits(streams=1, memory=0.0))
     async with ClientSession(await server.start()) as client:
         first = await client.get(PATH)
         await Events(first).named("ready")
@@ -201,13 +201,18 @@ async def test_a_closed_hub_ends_the_stream(client: ClientSession, site: Site) -
 async def test_a_source_that_fails_ends_the_stream_and_is_logged(
     client: ClientSession, site: Site, caplog: pytest.LogCaptureFixture
 ) -> None:
+    begun = asyncio.Event()
+
     async def fails(_table: str) -> AsyncIterator[list[Change]]:
+        await begun.wait()
         yield [Change(key={"key": "JFK"}, row=None)]
         raise RuntimeError("the store is gone")
 
     site.tables.changes = fails  # type: ignore[method-assign,assignment]
     async with client.get("/api/tables/late_streak/changes") as response:
         events = Events(response)
+        await events.named("ready")
+        begun.set()
         assert await events.named("changes") == [{"key": {"key": "JFK"}, "row": None}]
         assert await events.next() == ("end", None)
     assert "the store is gone" in caplog.text

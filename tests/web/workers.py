@@ -19,6 +19,7 @@ from flows.brokers.registry import open_broker
 from flows.compile.names import changelog, topic_specs
 from flows.route.partitioner import Partitioner
 from flows.state.keys import KeyCodec
+from tests.web.contract import CONTRACT
 from tests.web.harbour import app
 
 Found = TypeVar("Found")
@@ -129,7 +130,9 @@ class Harbour:
             method, address + path, json=body, params=parameters, headers=headers
         ) as response:
             assert response.status == 200, await response.text()
-            return msgspec.json.decode(await response.read())
+            text = await response.read()
+            CONTRACT.check(method, path, response.status, response.content_type, text)
+            return msgspec.json.decode(text)
 
     async def until_shared(self) -> None:
         """Wait until two workers hold all tasks between them."""

@@ -1,12 +1,27 @@
-"""The API: one module a resource, each with its `routes()`."""
+"""The API: one module a resource, each with its `endpoints()`."""
 
 from __future__ import annotations
 
-from aiohttp import web
+from flows.web.api import (
+    agents,
+    changes,
+    dead_letters,
+    description,
+    health,
+    metrics,
+    query,
+    status,
+    tables,
+    topic_changes,
+    topics,
+    topology,
+)
+from flows.web.endpoint import Endpoint
 
-from flows.web.api import changes, health, metrics, query, status, tables
 
-
-def routes() -> list[web.AbstractRouteDef]:
-    """Return the routes of all resources."""
-    return [*tables.routes(), *changes.routes(), *query.routes(), *status.routes(), *health.routes(), *metrics.routes()]
+def endpoints() -> list[Endpoint]:
+    """Return what can be asked of a worker, its gateway aside."""
+    plan = (status, topology, agents)
+    data = (tables, changes, topics, topic_changes, dead_letters, query)
+    sight = (description, health, metrics)
+    return [endpoint for room in (*plan, *data, *sight) for endpoint in room.endpoints()]

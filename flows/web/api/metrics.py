@@ -19,19 +19,19 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from flows.lateness import BOUNDS
+from flows.latency import TOLD_BOUNDS
 from flows.metrics import WorkerMetrics
 from flows.web.base import CONTEXT, Status, StatusSource
+from flows.web.endpoint import Endpoint, Media
 from flows.web.gateway import GATEWAY, GatewayCollector
 
 TASK_STATES = ("restoring", "running", "paused", "failed")
 
-LATENCY_BOUNDS = tuple(step * 10.0**e for e in range(-3, 4) for step in (1.0, 2.0, 5.0))
-"""Seconds, from 1 ms to 5,000 s; all are bounds of the finer buckets that are counted in."""
 
-
-def routes() -> list[web.AbstractRouteDef]:
+def endpoints() -> list[Endpoint]:
     """Return `GET /metrics`."""
-    return [web.get("/metrics", show)]
+    told = Media(("text/plain", "application/openmetrics-text"), "Metrics as Prometheus or OpenMetrics text.")
+    return [Endpoint(method="GET", path="/metrics", handler=show_metrics, answer=told, any_query=True)]
 
 
 def registry(status: StatusSource, metrics: WorkerMetrics) -> CollectorRegistry:
@@ -42,7 +42,7 @@ def registry(status: StatusSource, metrics: WorkerMetrics) -> CollectorRegistry:
     return found
 
 
-async def show(request: web.Request) -> web.Response:
+async def show_metrics(request: web.Request) -> web.Response:
     """Answer all metrics as they are at this moment."""
     context = request.app[CONTEXT]
     encode, content_type = choose_encoder(request.headers.get("Accept", ""))
@@ -97,7 +97,7 @@ class WorkerCollector(Collector):
             "flows_latency_seconds", "Seconds from a record's timestamp to its commit", labels=["topic"]
         )
         for topic, latencies in sorted(self._metrics.latencies().items()):
-            counts = zip(map(str, LATENCY_BOUNDS), latencies.up_to(LATENCY_BOUNDS), strict=True)
+            counts = zip(map(str, TOLD_BOUNDS), latencies.up_to(TOLD_BOUNDS), strict=True)
             found.add_metric([topic], [*counts, ("+Inf", latencies.count)], latencies.total)
         yield found
 

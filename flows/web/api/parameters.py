@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Annotated, Any, Literal
 
 import msgspec
 from aiohttp import web
@@ -10,10 +11,22 @@ from aiohttp import web
 from flows.query.base import Missing, TableInfo, Tables
 from flows.web.answers import bad_request, not_found
 from flows.web.base import CONTEXT
+from flows.web.endpoint import Parameter
 
 NEWEST = "newest"
 CLUSTER, LOCAL = "cluster", "local"
 _LONGEST_KEY = 500
+
+TABLE = Parameter(name="name", where="path", about="The table.")
+SCOPE = Parameter(
+    name="scope",
+    about='"cluster" asks all workers (the default), "local" this one for its own part.',
+    type=Literal["cluster", "local"],
+)
+PARTITIONS = Parameter(name="partitions", about="Numbers of partitions, with commas between.")
+KEY = Parameter(name="key", about="A text that one of the key columns contains.")
+WINDOW = Parameter(name="window", about='The start of a window in seconds since the epoch, or "newest".')
+LIMIT = Parameter(name="limit", about="The most of them.", type=Annotated[int, msgspec.Meta(ge=1)])
 
 
 class Selection(msgspec.Struct, frozen=True):
@@ -68,6 +81,17 @@ def selection_of(request: web.Request, info: TableInfo, *, keyed: bool = True) -
     if window is None or window == NEWEST:
         return Selection(key, None, window == NEWEST)
     return Selection(key, _seconds(window), False)
+
+
+async def body_of(request: web.Request, type: Any, expected: str) -> Any:
+    """Read a JSON body as this type; `expected` shows what would be right."""
+    # A form of another site can post text, but never this content type without asking first.
+    if request.content_type != "application/json":
+        raise web.HTTPUnsupportedMediaType(text=f"send {expected} with Content-Type: application/json")
+    try:
+        return msgspec.json.decode(await request.read(), type=type)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise bad_request(f"expected {expected}: {error}") from error
 
 
 async def window_of(

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 from aiohttp import web
 
+from flows.query.base import Missing
 from flows.web.answers import answer, bad_request
+from flows.web.api.parameters import body_of
 from flows.web.base import CONTEXT
+from flows.web.endpoint import Endpoint
 
 
 class Question(msgspec.Struct, forbid_unknown_fields=True):
@@ -15,38 +20,36 @@ class Question(msgspec.Struct, forbid_unknown_fields=True):
     sql: str
 
 
-def routes() -> list[web.AbstractRouteDef]:
+class Found(msgspec.Struct, frozen=True, kw_only=True):
+    """What a query found: rows of values in the order of `columns`, and the partitions that the answer lacks."""
+
+    columns: list[str]
+    rows: list[list[Any]]
+    truncated: bool
+    missing: list[Missing]
+
+
+def endpoints() -> list[Endpoint]:
     """Return `POST /api/query`."""
-    return [web.post("/api/query", ask)]
+    return [Endpoint(method="POST", path="/api/query", handler=ask, body=Question, answer=Found)]
 
 
 async def ask(request: web.Request) -> web.Response:
-    """Answer `{"columns", "rows", "truncated", "missing"}` to `{"sql": …}`, over the tables of all workers.
+    """Ask SQL of the tables of all workers: one SELECT.
 
     Rows beyond the limit are cut off, and said to be; `missing` names the partitions that the answer lacks.
     """
-    # A form of another site can post text, but never this content type without asking first.
-    if request.content_type != "application/json":
-        raise web.HTTPUnsupportedMediaType(text='send {"sql": "…"} with Content-Type: application/json')
     context = request.app[CONTEXT]
-    question = _decode(await request.read())
+    question: Question = await body_of(request, Question, '{"sql": "…"}')
+    if not question.sql.strip():
+        raise bad_request("the query is empty; try SELECT * FROM a table of /api/tables")
     result = await context.query(question.sql)
     kept = result.rows[: context.limits.rows]
     return answer(
-        {
-            "columns": list(result.columns),
-            "rows": list(kept),
-            "truncated": result.truncated or len(result.rows) > len(kept),
-            "missing": list(result.missing),
-        },
+        Found(
+            columns=list(result.columns),
+            rows=list(map(list, kept)),
+            truncated=result.truncated or len(result.rows) > len(kept),
+            missing=list(result.missing),
+        )
     )
-
-
-def _decode(body: bytes) -> Question:
-    try:
-        question = msgspec.json.decode(body, type=Question)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise bad_request(f'expected {{"sql": "…"}}: {error}') from error
-    if not question.sql.strip():
-        raise bad_request("the query is empty; try SELECT * FROM a table of /api/tables")
-    return question

@@ -1,4 +1,4 @@
-"""`/api/status`: the worker, its tasks and its rates; and the other workers of the group."""
+"""`/api/status`, `/api/workers` and `/api/tasks`: the worker and the others of its group, how they are."""
 
 from __future__ import annotations
 
@@ -6,20 +6,59 @@ import msgspec
 from aiohttp import web
 
 from flows.web.answers import answer
-from flows.web.api.parameters import LOCAL, scope_of
-from flows.web.base import CONTEXT
+from flows.web.api.parameters import LOCAL, SCOPE, scope_of
+from flows.web.base import CONTEXT, Context, GroupStatus, Status, TaskStatus, WorkerStatus
+from flows.web.endpoint import Endpoint
 
 
-def routes() -> list[web.AbstractRouteDef]:
-    """Return `GET /api/status`."""
-    return [web.get("/api/status", show)]
+class WorkerAndGroup(Status, frozen=True, kw_only=True):
+    """This worker; and all workers of the group, this one first, with the tasks that none of them holds."""
+
+    workers: tuple[WorkerStatus, ...] = ()
+    unheld: tuple[str, ...] = ()
 
 
-async def show(request: web.Request) -> web.Response:
-    """Answer the worker's `Status`; and, unless `?scope=local`, `workers` and `unheld` of the `GroupStatus`."""
+class Tasks(msgspec.Struct, frozen=True, kw_only=True):
+    """The tasks of all workers, and the ids of those that none of them holds."""
+
+    tasks: tuple[TaskStatus, ...]
+    unheld: tuple[str, ...] = ()
+
+
+def endpoints() -> list[Endpoint]:
+    """Return `GET /api/status`, `GET /api/workers` and `GET /api/tasks`."""
+    return [
+        Endpoint(method="GET", path="/api/status", handler=show_status, parameters=(SCOPE,), answer=WorkerAndGroup),
+        Endpoint(method="GET", path="/api/workers", handler=list_workers, answer=GroupStatus),
+        Endpoint(method="GET", path="/api/tasks", handler=list_tasks, answer=Tasks),
+    ]
+
+
+async def show_status(request: web.Request) -> web.Response:
+    """Tell how the worker is, and unless `?scope=local` how the others of its group are."""
     context = request.app[CONTEXT]
     status = context.status.status()
     if context.group is None or scope_of(request) == LOCAL:
         return answer(status)
     group = await context.group.status()
     return answer({**msgspec.structs.asdict(status), **msgspec.structs.asdict(group)})
+
+
+async def list_workers(request: web.Request) -> web.Response:
+    """List the workers of the group, this one first, each as it tells of itself."""
+    return answer(await group_of(request.app[CONTEXT]))
+
+
+async def list_tasks(request: web.Request) -> web.Response:
+    """List the tasks of all workers, by their ids."""
+    group = await group_of(request.app[CONTEXT])
+    tasks = sorted((task for worker in group.workers for task in worker.tasks), key=lambda task: task.id)
+    return answer(Tasks(tasks=tuple(tasks), unheld=group.unheld))
+
+
+async def group_of(context: Context) -> GroupStatus:
+    """Ask all workers how they are; of a worker without a group, itself."""
+    if context.group is not None:
+        return await context.group.status()
+    status = msgspec.to_builtins(context.status.status())
+    return GroupStatus(workers=(msgspec.convert({**status, "here": True, "address": ""}, WorkerStatus),))

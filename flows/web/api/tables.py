@@ -6,13 +6,21 @@ rule. `?scope=local` answers for what this worker holds.
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 from aiohttp import web
 
-from flows.query.base import LocalTables, Missing, Wanted
-from flows.web.answers import answer, bad_request, not_found
+from flows.query.base import Holder, LocalTables, Missing, Row, TableInfo, Wanted
+from flows.web.answers import Handler, answer, bad_request, not_found
 from flows.web.api.parameters import (
+    KEY,
+    LIMIT,
     LOCAL,
+    PARTITIONS,
+    SCOPE,
+    TABLE,
+    WINDOW,
     limit_of,
     partitions_of,
     scope_of,
@@ -22,6 +30,7 @@ from flows.web.api.parameters import (
     window_of,
 )
 from flows.web.base import CONTEXT, Group
+from flows.web.endpoint import Endpoint, Media, Parameter
 
 _DEFAULT_ROWS = 1000
 _DEFAULT_WINDOWS = 200
@@ -29,33 +38,78 @@ _LOOK_UP = ("window", "scope")
 _LONGEST_KEY = 8192
 
 
-def routes() -> list[web.AbstractRouteDef]:
+class TableHeld(TableInfo, frozen=True, kw_only=True):
+    """A table, and of each partition which worker has it and how far that is."""
+
+    holders: tuple[Holder, ...] = ()
+
+
+class TableRows(TableInfo, frozen=True, kw_only=True):
+    """A table with rows; `selected` is the window that they are of, None for all, `limit` the most that there are."""
+
+    selected: float | None
+    limit: int
+    rows: list[Row]
+    missing: list[Missing]
+
+
+class TableWindows(msgspec.Struct, frozen=True, kw_only=True):
+    """The starts of a table's windows, newest first, in seconds since the epoch."""
+
+    name: str
+    window: str | None
+    starts: list[float]
+    missing: list[Missing]
+
+
+class KeyRows(msgspec.Struct, frozen=True, kw_only=True):
+    """The rows of one key, a window each where the table has windows."""
+
+    name: str
+    selected: float | None
+    rows: list[Row]
+    missing: list[Missing]
+
+
+def endpoints() -> list[Endpoint]:
     """Return `GET /api/tables`, and below `/api/tables/NAME` itself, `/windows`, `/lookup` and `/entries`."""
     return [
-        web.get("/api/tables", list_tables),
-        web.get("/api/tables/{name}", table_rows),
-        web.get("/api/tables/{name}/windows", table_windows),
-        web.get("/api/tables/{name}/lookup", look_up),
-        web.get("/api/tables/{name}/entries", entries),
+        _get("", list_tables, list[TableHeld], SCOPE),
+        _get("/{name}", table_rows, TableRows, TABLE, KEY, WINDOW, LIMIT, SCOPE),
+        _get("/{name}/windows", table_windows, TableWindows, TABLE, LIMIT, SCOPE, PARTITIONS),
+        _get("/{name}/lookup", look_up, KeyRows, TABLE, _COLUMNS, WINDOW, SCOPE, any_query=True),
+        _get("/{name}/entries", entries, _ARROW, TABLE, PARTITIONS, _EXACT, KEY, WINDOW, LIMIT, SCOPE),
     ]
 
 
-async def list_tables(request: web.Request) -> web.Response:
-    """Answer `[{"name", "kind", "columns": [[name, type], …], "keys", "window", "partitions", "holders"}, …]`, by name.
+_COLUMNS = Parameter(name="columns", about="The key columns, each by its own name.", type=dict[str, str])
+_EXACT = Parameter(name="exact", about="The bytes of a key without window, in hexadecimal.")
+_ARROW = Media(("application/vnd.apache.arrow.stream",), "Stored keys and values, as an Arrow stream.")
 
-    `holders` tells of each partition which worker has it and how far that is:
-    `{"partition", "worker", "state", "done", "total"}`.
-    """
+
+def _get(rest: str, handler: Handler, answer: Any, *parameters: Parameter, any_query: bool = False) -> Endpoint:
+    return Endpoint(
+        method="GET",
+        path=f"/api/tables{rest}",
+        handler=handler,
+        answer=answer,
+        parameters=parameters,
+        any_query=any_query,
+    )
+
+
+async def list_tables(request: web.Request) -> web.Response:
+    """List the tables by name, and which worker holds each partition."""
     group = request.app[CONTEXT].group
     infos = sorted(tables_of(request).list(), key=lambda info: info.name)
     if group is None or scope_of(request) == LOCAL:
         return answer(infos)
     holders = await group.holders()
-    return answer([{**msgspec.structs.asdict(info), "holders": holders.get(info.name, [])} for info in infos])
+    return answer([TableHeld(**msgspec.structs.asdict(i), holders=tuple(holders.get(i.name, ()))) for i in infos])
 
 
 async def table_rows(request: web.Request) -> web.Response:
-    """Answer the table's description with `rows`, `?key=&window=&limit=` applied, and the `limit` that held.
+    """Read rows, newest window first.
 
     `?window=newest` is the newest window; `selected` says which one that is, or null for all windows.
     """
@@ -65,12 +119,12 @@ async def table_rows(request: web.Request) -> web.Response:
     missing: list[Missing] = []
     window = await window_of(selection, tables, info, missing)
     rows = await tables.rows(info.name, key=selection.key, window=window, limit=limit, missing=missing)
-    found = {"selected": window, "limit": limit, "rows": rows, "missing": missing}
-    return answer({**msgspec.structs.asdict(info), **found})
+    about = msgspec.structs.asdict(info)
+    return answer(TableRows(**about, selected=window, limit=limit, rows=rows, missing=missing))
 
 
 async def table_windows(request: web.Request) -> web.Response:
-    """Answer `{"name", "window", "starts"}`, newest first, in seconds since the epoch; `?limit=`.
+    """List the windows that there are, newest first.
 
     With `?scope=local&partitions=` only those are read, and what is not here is told, as other workers need it.
     """
@@ -82,11 +136,14 @@ async def table_windows(request: web.Request) -> web.Response:
         starts, missing = await _group(request).local.starts(info.name, [*wanted], limit=limit)
     else:
         starts = await tables.windows(info.name, limit=limit, missing=missing)
-    return answer({"name": info.name, "window": info.window, "starts": starts, "missing": missing})
+    return answer(TableWindows(name=info.name, window=info.window, starts=starts, missing=missing))
 
 
 async def look_up(request: web.Request) -> web.Response:
-    """Answer the rows of one key, given by the whole text of each key column: `?carrier=AA&window=newest`."""
+    """Look up one key, given by the whole text of each key column: `?carrier=AA&window=newest`.
+
+    The one worker that can have it is asked, where that follows from the key, else all.
+    """
     context, info = request.app[CONTEXT], table_of(request)
     selection = selection_of(request, info, keyed=False)
     key = {name: text for name, text in request.query.items() if name not in _LOOK_UP or name in info.keys}
@@ -96,11 +153,11 @@ async def look_up(request: web.Request) -> web.Response:
     window = await window_of(selection, context.tables, info, missing)
     lacks: list[Missing] = []
     rows = await _group(request).look_up(info.name, key, window, lacks)
-    return answer({"name": info.name, "selected": window, "rows": rows, "missing": missing or lacks})
+    return answer(KeyRows(name=info.name, selected=window, rows=rows, missing=missing or lacks))
 
 
 async def entries(request: web.Request) -> web.StreamResponse:
-    """Answer the stored entries of `?partitions=` as an Arrow stream: what workers ask each other for."""
+    """Read the stored entries of partitions, as workers ask each other for them."""
     info = table_of(request)
     exact = request.query.get("exact")
     try:

@@ -7,7 +7,7 @@ how a request that is sent again is there once.
 from flows.web.gateway.base import GatewayLimits, IngestTopic
 from flows.web.gateway.gateway import GATEWAY, Gateway
 from flows.web.gateway.metrics import GatewayCollector
-from flows.web.gateway.routes import routes
+from flows.web.gateway.routes import endpoints
 from flows.web.gateway.server import GatewayServer
 
-__all__ = ["GATEWAY", "Gateway", "GatewayCollector", "GatewayLimits", "GatewayServer", "IngestTopic", "routes"]
+__all__ = ["GATEWAY", "Gateway", "GatewayCollector", "GatewayLimits", "GatewayServer", "IngestTopic", "endpoints"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import zlib
 from collections.abc import Iterator
 
@@ -13,7 +12,7 @@ from aiohttp import web
 from flows.web.gateway.base import Budget, GatewayLimits, Refused
 
 JSON, LINES, BYTES = "json", "lines", "bytes"
-_KINDS = {
+KINDS = {
     "application/json": JSON,
     "application/x-ndjson": LINES,
     "application/ndjson": LINES,
@@ -23,7 +22,6 @@ _KINDS = {
     "application/octet-stream": BYTES,
 }
 _PIECE = 1 << 16
-_STRING_OR_BRACKET = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?|[\[\]{}]', re.DOTALL)
 
 Text = bytes | msgspec.Raw
 
@@ -101,7 +99,7 @@ class Body:
 
 def kind_of(content_type: str) -> str:
     """Return how a body is laid out. Raises `Refused` for types that a form of another site can send, among others."""
-    kind = _KINDS.get(content_type)
+    kind = KINDS.get(content_type)
     if kind is None:
         raise Refused(415, "send Content-Type: application/json (one event, or an array) or application/x-ndjson")
     return kind
@@ -131,26 +129,6 @@ def texts_of(body: bytes, kind: str, raw: bool, limits: GatewayLimits) -> list[t
     if len(found) > limits.rows:
         raise _too_many(limits)
     return found
-
-
-def nests_deeper(text: bytes, most: int) -> bool:
-    """Tell whether JSON nests deeper, before anything walks down into it; brackets in strings do not count.
-
-    >>> nests_deeper(b'[["[[["]]', 2), nests_deeper(b"[[[1]]]", 2)
-    (False, True)
-    """
-    if text.count(b"{") + text.count(b"[") <= most:
-        return False
-    depth = 0
-    for found in _STRING_OR_BRACKET.finditer(text):
-        first = text[found.start()]
-        if first in b"[{":
-            depth += 1
-            if depth > most:
-                return True
-        elif first in b"]}":
-            depth -= 1
-    return False
 
 
 def _too_many(limits: GatewayLimits) -> Refused:

@@ -9,10 +9,11 @@ from typing import Any, NamedTuple
 from aiohttp import web
 
 from flows.clock import moment
+from flows.decode.base import nests_deeper
 from flows.errors import BrokerUnavailable, FlowsError, OutcomeUnknown, RecordTooLarge
 from flows.web.answers import answer
 from flows.web.gateway.base import Events, IngestTopic, Refused
-from flows.web.gateway.body import Body, Text, kind_of, nests_deeper, texts_of
+from flows.web.gateway.body import Body, Text, kind_of, texts_of
 from flows.web.gateway.book import Once, digest
 from flows.web.gateway.gateway import GATEWAY, Gateway
 
@@ -36,8 +37,8 @@ class Told(NamedTuple):
 async def post(request: web.Request) -> web.Response:
     """Write the events of a request: all or none, unless `?on_error=skip`.
 
-    Answers `{"topic", "records", "duplicate"}` once the broker has them; 422 with `errors`, by line, where some do not
-    fit. See docs/gateway.md for the other answers.
+    It answers once the broker has them; 422 with `errors`, by line, where some do not fit. See docs/gateway.md for the
+    other answers.
     """
     gateway = request.app[GATEWAY]
     began, name = gateway.clock.now(), request.match_info["name"]

@@ -11,9 +11,10 @@ from prometheus_client.exposition import choose_encoder
 from flows.brokers.base import TopicPartition
 from flows.errors import FlowsError
 from flows.web.answers import answer, errors_as_json
+from flows.web.endpoint import routes_of
 from flows.web.gateway.gateway import GATEWAY, Gateway
 from flows.web.gateway.metrics import GatewayCollector
-from flows.web.gateway.routes import routes
+from flows.web.gateway.routes import endpoints
 from flows.web.guard import Guard, add_security_headers, check_binding
 from flows.web.listening import Listener
 
@@ -46,25 +47,28 @@ class GatewayServer:
 
     async def start(self) -> str:
         """Listen and return the address; raises `FlowsError` where that cannot be."""
-        guard = Guard(self._listener.host, self._token)
-        app = web.Application(middlewares=[errors_as_json, guard.middleware])
-        app[GATEWAY] = self._gateway
-        app.add_routes(
-            [
-                *routes(),
-                web.get("/health/live", live),
-                web.get("/health/ready", ready),
-                web.get("/metrics", show),
-            ]
-        )
-        app.on_response_prepare.append(add_security_headers)
-        return await self._listener.start(app)
+        return await self._listener.start(self._application())
 
     async def stop(self) -> None:
         """Stop listening; what is on the way is written. Does nothing when not started."""
         if self._listener.started:
             await self._gateway.close()
             await self._listener.stop()
+
+    def _application(self) -> web.Application:
+        guard = Guard(self._listener.host, self._token)
+        app = web.Application(middlewares=[errors_as_json, guard.middleware])
+        app[GATEWAY] = self._gateway
+        app.add_routes(
+            [
+                *routes_of(endpoints()),
+                web.get("/health/live", live),
+                web.get("/health/ready", ready),
+                web.get("/metrics", show),
+            ]
+        )
+        app.on_response_prepare.append(add_security_headers)
+        return app
 
 
 async def live(request: web.Request) -> web.Response:
