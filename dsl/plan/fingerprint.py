@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from dsl.plan.column_types import column_types
 from dsl.plan.exprs import render
 from dsl.plan.graph import Plan
 from dsl.plan.nodes import (
@@ -124,6 +125,7 @@ def describe(plan: Plan, table: str) -> Descriptor:
             keys=tuple((k, t.kind.value) for k, t in zip(node.keys, node.key_types, strict=True)),
             cut="" if node.history is None else "versioned",
             value=_columns(node),
+            shape=_shape_of_columns(plan, node.id),
             partitions=held,
             placed=_placed(plan, node),
         )
@@ -139,6 +141,7 @@ def describe(plan: Plan, table: str) -> Descriptor:
             keys=tuple((k, t.kind.value) for k, t in zip(node.left_keys, node.key_types, strict=True)),
             cut=node.window if node.picks == "all" else f"{node.picks} {node.window}",
             value=" / ".join(_columns(plan.nodes[side]) for side in inputs_of(node)),
+            shape=_shape_of_columns(plan, *inputs_of(node)),
             partitions=held,
             placed=_placed(plan, node),
         )
@@ -219,6 +222,15 @@ def _shape(plan: Plan, node: TableNode | AggregateNode) -> Shape:
     for call in node.aggregates:
         if call.step:
             shape = both_shapes(shape, shape_of(getattr(plan.types.get(fold_id(node.table, call.name)), "type", None)))
+    return shape
+
+
+def _shape_of_columns(plan: Plan, *steps: str) -> Shape:
+    """Return the fields of the classes in the columns of some steps."""
+    shape: Shape = ()
+    for step in steps:
+        for type_ in column_types(plan, step).values():
+            shape = both_shapes(shape, shape_of(type_))
     return shape
 
 

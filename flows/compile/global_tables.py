@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import polars as pl
 
+from dsl.plan.column_types import column_types
 from dsl.plan.fingerprint import describe
 from dsl.plan.graph import Plan
 from dsl.plan.nodes import GlobalLookupNode, GlobalTableNode, TopicNode
@@ -123,7 +124,8 @@ class GlobalCopy:
         self._attributes = [fields[name].name for name in self._names]
         typed: Any = tuple.__class_getitem__((int, *(fields[name].type for name in self._names)))
         self._typed, self._plain = (
-            msgspec.msgpack.Decoder(shape).decode for shape in (typed, row_shape(node.schema, int))
+            msgspec.msgpack.Decoder(shape).decode
+            for shape in (typed, row_shape(node.schema, column_types(plan, node.id), int))
         )
         self._codec, self._checked = KeyCodec((type_,)), KeyCheck(node.table, type_)
         self._rows: dict[bytes, Row | None] = {}

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from dsl.plan.column_types import column_types
 from dsl.plan.graph import Plan
 from dsl.plan.nodes import JoinNode, MergeNode, inputs_of
 from flows.brokers.base import TopicPartition
@@ -114,7 +115,9 @@ def _stream_join(compiler: TaskCompiler, node: JoinNode) -> StreamJoin:
             late=compiler.late_box(node.id, inputs_of(node)[number], schema.names, keys),
         )
 
-    left, right = (msgspec.msgpack.Decoder(row_shape(schema)).decode for schema in schemas)
+    declared = (column_types(plan, step) for step in inputs_of(node))
+    shapes = (row_shape(schema, types) for schema, types in zip(schemas, declared, strict=True))
+    left, right = (msgspec.msgpack.Decoder(shape).decode for shape in shapes)
     rows = JoinRows((node.id + LEFT, node.id + RIGHT, node.id + ENDS), context.state, (left, right))
     waits = node.keeps(0)
     made = MadeRows(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from dsl.plan.column_types import column_types
 from dsl.plan.nodes import AggregateNode, LookupNode, Node, TopicNode, TopicTableNode
 from dsl.plan.types import Schema
 from flows.compile.changes import keep_table
@@ -83,7 +84,7 @@ def topic_table(compiler: TaskCompiler, node: TopicTableNode) -> None:
         node.history,
         encoder=KeyCodec(types),
         read_key=lambda data: decode_message_key(data, types[0]),
-        decode=msgspec.msgpack.Decoder(row_shape(node.schema, int)).decode,
+        decode=msgspec.msgpack.Decoder(row_shape(node.schema, column_types(compiler.plan, node.id), int)).decode,
         state=compiler.context.state,
         times=compiler.branch.times,
         changed=lambda keys, states: compiler.pipeline.changed(node.table, keys, states),

@@ -9,6 +9,7 @@ import msgspec
 import polars as pl
 
 from dsl.fold import Fold
+from dsl.plan.column_types import column_types
 from dsl.plan.graph import Plan
 from dsl.plan.nodes import (
     AggregateNode,
@@ -47,7 +48,7 @@ def folds_of(plan: Plan, node: AggregateNode) -> dict[str, Fold]:
 class TableDecoder:
     """Decode the rows of one table of a plan.
 
-    A dictionary table's values come out as their declared type where the plan knows it, else as plain dicts and lists.
+    Structs in them come out as their declared type where the plan knows it, else as plain dicts and lists.
     """
 
     def __init__(self, plan: Plan, table: str) -> None:
@@ -79,7 +80,7 @@ class TableDecoder:
         elif isinstance(node, TopicTableNode | GlobalTableNode):
             self._codec, self._start = KeyCodec((object,)), start_place(None)
             self._names = [name for name in node.schema.names if name not in node.keys]
-            self._results = _latest(node)
+            self._results = _latest(plan, node)
         else:
             declared = plan.types.get(node.id)
             key, value = (declared.key_type, declared.value_type) if isinstance(declared, AgentTable) else (object, Any)
@@ -174,9 +175,10 @@ def table_decoders(plan: Plan) -> dict[str, TableDecoder]:
     return {table: TableDecoder(plan, table) for table in plan.table_nodes()}
 
 
-def _latest(node: TopicTableNode | GlobalTableNode) -> Callable[[Sequence[bytes]], pl.DataFrame]:
+def _latest(plan: Plan, node: TopicTableNode | GlobalTableNode) -> Callable[[Sequence[bytes]], pl.DataFrame]:
     """Return what reads the rows of a topic's table: an event time, then the columns."""
-    decode, columns = msgspec.msgpack.Decoder(row_shape(node.schema, int)).decode, frame_schema(node.schema)
+    shape, columns = row_shape(node.schema, column_types(plan, node.id), int), frame_schema(node.schema)
+    decode = msgspec.msgpack.Decoder(shape).decode
 
     def results(states: Sequence[bytes]) -> pl.DataFrame:
         _, *values = zip(*map(decode, states), strict=True)

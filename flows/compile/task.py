@@ -9,6 +9,7 @@ import msgspec
 import polars as pl
 
 from dsl.changes import SIGN
+from dsl.plan.column_types import column_types
 from dsl.plan.graph import writing_half
 from dsl.plan.nodes import (
     PASSING,
@@ -36,12 +37,11 @@ from dsl.plan.nodes import (
     TopicTableNode,
     inputs_of,
 )
-from dsl.plan.types import Kind
 from dsl.window import FixedWindow
 from flows.brokers.base import TopicPartition
 from flows.compile.agents import build_agent, build_timer
 from flows.compile.changes import join_feed, keep_table, regroup_step, telling
-from flows.compile.columns import has_original_rows, needed_columns, repartition_of, schema_of_step
+from flows.compile.columns import has_original_rows, needed_columns, schema_of_step
 from flows.compile.context import TaskContext, topic_encoders
 from flows.compile.dictionaries import build_dictionaries, build_expiry
 from flows.compile.expressions import compile_expr, frame_schema
@@ -57,7 +57,7 @@ from flows.compile.table_joins import HeldTables, hold_aggregates, lookup, table
 from flows.compile.tables import folds_of
 from flows.compile.targets import partitions_of, topics_of
 from flows.compile.texts import kept_texts
-from flows.compile.values import ROW_TYPES, key_types
+from flows.compile.values import key_types, row_types
 from flows.compile.windows import table_step
 from flows.decode.message_keys import KeyClaim, encode_message_key
 from flows.decode.times import EventTimes
@@ -158,7 +158,7 @@ class TaskCompiler:
     def _repartition_source(self, node: RepartitionNode) -> RepartitionSource:
         tp = TopicPartition(node.topic, self.context.partition)
         producers = self.plan.subtopology_of(writing_half(node.id)).partitions
-        return RepartitionSource(tp, frame_schema(node.schema), producers)
+        return RepartitionSource(tp, frame_schema(node.schema), column_types(self.plan, node.id), producers)
 
     # Steps
 
@@ -319,10 +319,8 @@ class TaskCompiler:
 
     def rows(self, step: str) -> RowBuilder:
         """Return how row objects of a step's output are made."""
-        original = has_original_rows(self.plan, step)
-        schema = schema_of_step(self.plan, step)
-        nested = repartition_of(self.plan, step) is not None and any(f.type.kind is Kind.OTHER for f in schema)
-        return RowBuilder(schema.names, self.row_type(step), original, nested=nested)
+        names = schema_of_step(self.plan, step).names
+        return RowBuilder(names, self.row_type(step), has_original_rows(self.plan, step))
 
     def row_type(self, step: str) -> Any:
         """Return the class of a step's rows: the Record of a topic or a map, else one made of its columns."""
@@ -333,5 +331,6 @@ class TaskCompiler:
             return self.plan.types.get(node.id)
         if isinstance(node, RepartitionNode) and node.schema == schema_of_step(self.plan, node.input):
             return self.row_type(node.input)
-        fields = [(f.name, ROW_TYPES.get(f.type.kind, Any) | None) for f in schema_of_step(self.plan, node.id)]
+        schema = schema_of_step(self.plan, node.id)
+        fields = zip(schema.names, row_types(schema, column_types(self.plan, node.id)), strict=True)
         return msgspec.defstruct("Row", fields, frozen=True, module=__name__)

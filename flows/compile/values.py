@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Mapping
 from typing import Any
 
 from dsl.plan.types import Kind, Schema
@@ -24,7 +25,11 @@ def key_types(schema: Schema, keys: tuple[str, ...]) -> tuple[Any, ...]:
     return tuple(PYTHON_TYPES.get(kind, object) for kind in kinds)
 
 
-def row_shape(schema: Schema, *before: Any) -> Any:
-    """Return the type of a row's values as a tuple, each of which may be null; `before` are those of other values."""
-    types = tuple((ROW_TYPES.get(f.type.kind, Any) | None) for f in schema)
-    return tuple.__class_getitem__((*before, *types))
+def row_types(schema: Schema, declared: Mapping[str, Any]) -> list[Any]:
+    """Return the types of a row's values, each of which may be null; `declared` are those that kinds do not tell."""
+    return [declared.get(f.name, ROW_TYPES.get(f.type.kind, Any)) | None for f in schema]
+
+
+def row_shape(schema: Schema, declared: Mapping[str, Any], *before: Any) -> Any:
+    """Return the type of a row's values as a tuple; `before` are those of other values."""
+    return tuple.__class_getitem__((*before, *row_types(schema, declared)))

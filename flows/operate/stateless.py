@@ -35,15 +35,10 @@ def project_step(columns: list[pl.Expr], keep_rest: bool, then: FrameStep) -> Fr
 
 
 class RowBuilder:
-    """Make row objects of frame rows: the batch's own objects where no step changed the columns.
+    """Make row objects of frame rows: the batch's own objects where no step changed the columns."""
 
-    With `nested` their fields are brought to their types, too.
-    """
-
-    def __init__(
-        self, fields: tuple[str, ...], type_: type[msgspec.Struct], original: bool, *, nested: bool = False
-    ) -> None:
-        self._fields, self._type, self._original, self._nested = fields, type_, original, nested
+    def __init__(self, fields: tuple[str, ...], type_: type[msgspec.Struct], original: bool) -> None:
+        self._fields, self._type, self._original = fields, type_, original
 
     def objects(self, frame: pl.DataFrame, batch: Batch) -> list[Any]:
         if self._original and batch.objects is not None:
@@ -55,8 +50,6 @@ class RowBuilder:
             return [objects[i] for i in places.tolist()]
         build, fields = self._type, self._fields
         rows = zip(*(frame[f].to_list() for f in fields), strict=True)
-        if self._nested:  # structs in fields came through an internal topic as what they are made of
-            return [msgspec.convert(dict(zip(fields, row, strict=True)), build) for row in rows]
         if build.__match_args__ != fields:  # some are keyword only
             return [build(**dict(zip(fields, row, strict=True))) for row in rows]
         return [build(*row) for row in rows]

@@ -24,10 +24,19 @@ _HEAD, _IDLE = 4, 2
 
 
 class RepartitionSource:
-    """One partition of a repartition topic as the task behind it reads it."""
+    """One partition of a repartition topic as the task behind it reads it.
 
-    def __init__(self, tp: TopicPartition, columns: dict[str, Any], producers: int) -> None:
+    `declared` are the types of the columns whose values came as what they are made of: structs, for one.
+    """
+
+    def __init__(self, tp: TopicPartition, columns: dict[str, Any], declared: dict[str, Any], producers: int) -> None:
         self.tp, self.columns, self.producers = tp, columns, producers
+        # The shapes are made at run time.
+        self._shapes: dict[int, Any] = {
+            place: list.__class_getitem__(declared[name] | None)
+            for place, name in enumerate(columns)
+            if name in declared
+        }
         self.watermark = Watermark()
 
     def read(self, records: Records, wants_frame: bool) -> Batch:
@@ -69,6 +78,8 @@ class RepartitionSource:
         fields = list(zip(*rows, strict=True)) if rows else [()] * (_HEAD + len(self.columns))
         producers, _, times, offsets, *columns = map(list, fields)
         event = np.array([NO_TIME if t is None else t for t in times], dtype=np.int64)
+        for place, shape in self._shapes.items():
+            columns[place] = msgspec.convert(columns[place], shape)
         series = [pl.Series(n, c, dtype=t) for (n, t), c in zip(self.columns.items(), columns, strict=True)]
         frame = pl.DataFrame([*series, *meta_columns(event, running, producers, offsets)])
         return Batch(records, None, event, running, frame)
