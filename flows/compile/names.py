@@ -74,6 +74,13 @@ def late_topic(app: str, table: str) -> str:
     return f"{app}-{table}-late"
 
 
+def late_topics(plan: Plan, name: str) -> list[str]:
+    """Name the topics that get the late records of a table or a join: its own, and those of the tables made of it."""
+    joined = [n.table for n in plan.of_type(TableJoinNode) if n.window is not None and name in (n.left, n.right)]
+    further = [topic for table in joined for topic in late_topics(plan, table)]
+    return list(dict.fromkeys([late_topic(plan.app, name), *further]))
+
+
 def global_store(table: str) -> str:
     """Name the store of a worker's copy of a global table, as tasks name theirs."""
     return f"global:{table}/copy"
@@ -146,7 +153,8 @@ def topic_specs(plan: Plan) -> list[TopicSpec]:
             name = changelog(plan.app, table)
             specs.append(TopicSpec(name=name, partitions=part.partitions, cleanup="compact", internal=True))
         for node in (plan.nodes[s] for s in part.steps if s in plan.nodes):
-            if isinstance(node, JoinNode) or (isinstance(node, AggregateNode | TableNode) and node.window is not None):
+            windowed = isinstance(node, AggregateNode | TableNode | TableJoinNode) and node.window is not None
+            if windowed or isinstance(node, JoinNode):
                 name = late_topic(plan.app, node.id)
                 if name not in declared:
                     specs.append(TopicSpec(name=name, partitions=part.partitions, internal=True))

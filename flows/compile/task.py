@@ -49,7 +49,7 @@ from flows.compile.feeds import AnswerFeed, Branch, ChangeFeed, ClockFeed, Deriv
 from flows.compile.foreign import foreign_join, questions
 from flows.compile.global_tables import global_lookup
 from flows.compile.joins import arrange, input_of
-from flows.compile.names import dead_letters, late_topic
+from flows.compile.names import dead_letters, late_topics
 from flows.compile.pipeline import Pipeline
 from flows.compile.repartitions import build_repartition, place_check
 from flows.compile.shaping import by_the_clock, dedupe
@@ -277,7 +277,7 @@ class TaskCompiler:
     def late_box(self, name: str, step: str, columns: tuple[str, ...], keys: tuple[str, ...]) -> LateBox:
         """Return where the late records of a table or join go that come from a step."""
         return LateBox(
-            late_topic(self.plan.app, name),
+            late_topics(self.plan, name),
             self.context.partition,
             columns,
             keys,

@@ -35,15 +35,16 @@ class LateEvent(Protocol):
 
 
 class LateBox:
-    """Take the late rows of one table in one task; `count` learns by how many seconds each was behind stream time.
+    """Take the late rows of one table in one task, for it and the tables made of it.
 
-    A record's value is the JSON object that it came as (`is_json`), or one of it; of what came through a repartition
-    that of the columns the table needs, keyed by the group.
+    `count` learns by how many seconds each was behind stream time. A record's value is the JSON object that it came as
+    (`is_json`), or one of it; of what came through a repartition that of the columns the table needs, keyed by the
+    group.
     """
 
     def __init__(
         self,
-        topic: str,
+        topics: Sequence[str],
         partition: int,
         columns: tuple[str, ...],
         keys: tuple[str, ...],
@@ -53,7 +54,7 @@ class LateBox:
         now_ms: Callable[[], int],
         count: Callable[[Iterable[float]], None],
     ) -> None:
-        self._topic, self._partition, self._columns, self._keys = topic, partition, columns, keys
+        self._topics, self._partition, self._columns, self._keys = topics, partition, columns, keys
         self._is_json, self._encode_key = is_json, encode_key
         self._outputs, self._now_ms, self._count = outputs, now_ms, count
 
@@ -70,7 +71,8 @@ class LateBox:
                 ("event-time", _json(time / 1_000_000)),
                 ("stream-time", _json(watermark / 1_000_000)),
             )
-            self._outputs.append(self._topic, self._partition, key, value, self._now_ms(), headers)
+            for topic in self._topics:
+                self._outputs.append(topic, self._partition, key, value, self._now_ms(), headers)
 
     def _original(self, batch: Batch, row: int, columns: dict[str, Any]) -> tuple[bytes | None, bytes | None]:
         if batch.objects is None:

@@ -34,6 +34,14 @@ class Address(flows.Record):
     city: str | None
 
 
+class PlacedOrder(Order):
+    at: float
+
+
+class PlacedAddress(Address):
+    at: float
+
+
 def shop(how: str = "inner") -> tuple[flows.Topic, flows.Topic, flows.Table]:
     app = flows.App("shop")
     orders = app.topic("orders", value=Order, key="customer")
@@ -113,6 +121,37 @@ def test_joins_of_joins_and_of_windows() -> None:
         assert len(t.table(largest)) == 6
         rows = t.table(three).rows()
         assert [(r["window_start"], r["n"], r["n_sum"], r["most"]) for r in rows] == expected
+
+
+def test_what_is_late_for_a_side_is_late_for_the_join() -> None:
+    app = flows.App("shop")
+    orders, addresses = (
+        app.topic(name, value=value, key="customer", timestamp="at", partitions=2, partitioned_by="murmur2")
+        for name, value in (("orders", PlacedOrder), ("addresses", PlacedAddress))
+    )
+    spent = orders.window(tumbling("10s")).agg(spent=sum("amount")).table("spent")
+    homes = addresses.window(tumbling("10s")).agg(city=last("city")).table("homes")
+    customers = spent.join(homes, name="customers")
+    again = customers.join(spent, suffix="_again", name="again")
+    seen = []
+
+    @app.agent(customers.late)
+    async def look(late: Any) -> None:
+        async for value in late:
+            seen.append(value)
+
+    with app.test() as t:
+        for at in (5.0, 25.0, 6.0):
+            t.send(orders, PlacedOrder("ann", 1.0, at))
+            t.send(addresses, PlacedAddress("ann", "Oslo", at + 1))
+        of_order, of_address = (
+            {"customer": "ann", "amount": 1.0, "at": 6.0},
+            {"customer": "ann", "city": "Oslo", "at": 7.0},
+        )
+        assert [(r.key, r.value, r.windows) for r in t.late(spent)] == [("ann", of_order, [0.0])]
+        assert [(r.value, r.windows) for r in t.late(customers)] == [(of_order, [0.0]), (of_address, [0.0])]
+        assert sorted(seen, key=str) == sorted([of_order, of_address], key=str)
+        assert len(t.late(again)) == 2
 
 
 def test_a_join_of_tables_that_have_rows_begins_with_these() -> None:
