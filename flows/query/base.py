@@ -16,6 +16,8 @@ import polars as pl
 
 Row = dict[str, Any]
 
+_WIDE = pl.Decimal(38, 0)
+
 SIGNATURE = "Flows-Worker"
 """The header of an answer that tells which worker gives it: addresses can be stale, and ports be taken by others."""
 
@@ -141,6 +143,20 @@ class LocalTables(Tables, Protocol):
         self, table: str, partitions: builtins.list[int], *, limit: int
     ) -> tuple[builtins.list[float], builtins.list[Missing]]:
         """Return the newest window starts of these partitions, and the partitions that cannot be read here."""
+
+
+def narrowed(frame: pl.DataFrame) -> pl.DataFrame:
+    """Return a frame whose 128-bit integers are decimals, as Arrow and Parquet know them."""
+    casts = {name: kind for name, dtype in frame.schema.items() if (kind := _without_int128(dtype)) != dtype}
+    return frame.cast(casts)  # type: ignore[arg-type]
+
+
+def _without_int128(dtype: Any) -> Any:
+    if isinstance(dtype, pl.List):
+        return pl.List(_without_int128(dtype.inner))
+    if isinstance(dtype, pl.Struct):
+        return pl.Struct({field.name: _without_int128(field.dtype) for field in dtype.fields})
+    return _WIDE if dtype == pl.Int128 else dtype
 
 
 def note_missing(missing: list[Missing] | None, more: Iterable[Missing]) -> None:

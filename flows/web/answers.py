@@ -64,7 +64,10 @@ async def errors_as_json(request: web.Request, handler: Handler) -> web.StreamRe
         return await handler(request)
     except web.HTTPException as error:
         kept = {name: error.headers[name] for name in ("Allow", "Retry-After") if name in error.headers}
-        return refusal(error.status, _words(error, request), kept)
+        answered = refusal(error.status, _words(error, request), kept)
+        if not request.content.at_eof():
+            answered.force_close()  # the rest of its body is not waited for
+        return answered
     except BrokerUnavailable as error:
         return refusal(503, str(error), {"Retry-After": "1"})
     except FlowsError as error:

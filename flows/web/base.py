@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -20,7 +21,8 @@ class TaskStatus(msgspec.Struct, frozen=True, kw_only=True):
     """One task: `state` is "restoring", "running", "paused" or "failed"; "unknown" where its worker does not answer.
 
     `lag` is in records, `watermark` in seconds since the epoch. `restored` is between 0 and 1: `done` of `total`
-    records of its changelogs, at `rate` records a second.
+    records of its changelogs, at `rate` records a second. `state_bytes` is what its tables take on disk and in
+    memtables, as of some seconds ago.
     """
 
     id: str
@@ -32,6 +34,7 @@ class TaskStatus(msgspec.Struct, frozen=True, kw_only=True):
     done: int = 0
     total: int = 0
     rate: float = 0.0
+    state_bytes: int = 0
     error: str | None = None
 
 
@@ -64,7 +67,8 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     restarted. `ready` is true once every task of this worker is restored; until then `state` says why not, in a
     few words. `records_per_second` and `lag` (records) are sums over the tasks. `rates` are records per second by
     topic that is read, `stages` the share of time (0 to 1) of each stage, `loop_lag` the seconds by which the
-    event loop answered late lately, `memory` the bytes that the process has (RSS; 0 where the system does not tell).
+    event loop answered late lately, `memory` the bytes that the process has (RSS; 0 where the system does not tell),
+    `caches` those that all stores share: "blocks", of which "pinned" cannot go, and "memtables".
     `latency` tells, by topic, how long the records of the last ten seconds took. `refused` and `late` are records since
     the start, by step and by table.
     """
@@ -85,6 +89,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     latency: dict[str, LatencyStatus] = {}
     errors: tuple[ErrorStatus, ...] = ()
     memory: int = 0
+    caches: dict[str, int] = {}
     refused: dict[str, int] = {}
     late: dict[str, int] = {}
 
@@ -108,6 +113,7 @@ class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
     latency: dict[str, LatencyStatus] = {}
     errors: tuple[ErrorStatus, ...] = ()
     memory: int = 0
+    caches: dict[str, int] = {}
     refused: dict[str, int] = {}
     late: dict[str, int] = {}
     trouble: str | None = None
@@ -171,19 +177,25 @@ Query = Callable[[str], Awaitable[QueryResult]]
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """Bounds of what a visitor can ask for.
 
-    `rows` is the most rows of one answer, `body` the largest request body in bytes, `streams` the most change
-    streams at once, and `peer_streams` those of other workers. A stream sends at most one message in `pace` seconds, a
-    heartbeat after `heartbeat` seconds of quiet, and ends when its client has taken nothing for `patience` seconds.
-    The latest changes of `keys` keys of a table are kept for who comes again within `memory` seconds.
+    `rows` is the most rows of one answer, `body` the largest request body in bytes, which has to come within
+    `body_seconds`; a connection without a whole request is closed after `idle_seconds`. At once there are at most so
+    many change `streams`, `peer_streams` of other workers, `downloads` and `queries`. A stream sends at most one
+    message in `pace` seconds, a heartbeat after `heartbeat` seconds of quiet, and ends when its client has taken
+    nothing for `patience` seconds. The latest changes of `keys` keys of a table are kept for who comes again within
+    `memory` seconds.
     """
 
     rows: int = 10_000
     body: int = 64 * 1024
+    body_seconds: float = 10.0
+    idle_seconds: float = 75.0
+    queries: int = 4
     streams: int = 64
     peer_streams: int = 1024
     pace: float = 0.2
     heartbeat: float = 10.0
     patience: float = 30.0
+    downloads: int = 4
     keys: int = 10_000
     memory: float = 60.0
 
@@ -212,7 +224,8 @@ class Context:
         self.plan = plan or Plan("", ())
         self.topics = topics
         self.closing = asyncio.Event()
-        self.streams = {"cluster": 0, "local": 0}
+        self.streams = {"cluster": 0, "local": 0, "downloads": 0, "queries": 0}
+        self.requests: Counter[tuple[str, int]] = Counter()
         self.journals = Journals(bound=limits.keys, linger=limits.memory)
 
 

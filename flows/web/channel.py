@@ -49,11 +49,17 @@ def last_id(request: web.Request) -> str | None:
 
 @contextmanager
 def counted(context: Context, scope: str) -> Iterator[None]:
-    """Count an open stream. Raises 503 where there are as many as may be."""
+    """Count an open stream, a download or a query. Raises 503 where there are as many as may be."""
+    limits = context.limits
     # Other workers have a share of their own, so that visitors cannot cut off theirs.
-    most = context.limits.peer_streams if scope == "local" else context.limits.streams
+    most, what = {
+        "cluster": (limits.streams, "change streams"),
+        "local": (limits.peer_streams, "change streams"),
+        "downloads": (limits.downloads, "downloads"),
+        "queries": (limits.queries, "queries"),
+    }[scope]
     if context.streams[scope] >= most:
-        words = f"{context.streams[scope]} change streams are open, which is the most; close one, or ask again later"
+        words = f"{context.streams[scope]} {what} are open, which is the most; close one, or ask again later"
         raise web.HTTPServiceUnavailable(text=words, headers={"Retry-After": "5"})
     context.streams[scope] += 1
     try:

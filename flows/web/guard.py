@@ -102,4 +102,4 @@ def _same_origin(request: web.Request) -> bool:
     if headers.get("Sec-Fetch-Site", "none") in ("same-origin", "none"):
         return True
     link = headers.get("Sec-Fetch-Mode") == "navigate" and headers.get("Sec-Fetch-Dest") == "document"
-    return link and request.method in ("GET", "HEAD")
+    return link and request.method in ("GET", "HEAD") and "Upgrade" not in headers

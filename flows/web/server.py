@@ -13,6 +13,7 @@ from flows.web import api, pages
 from flows.web.answers import errors_as_json
 from flows.web.api.description import DESCRIPTION
 from flows.web.base import CONTEXT, Context, Group, Limits, Query, StatusSource
+from flows.web.counting import count_requests
 from flows.web.endpoint import routes_of
 from flows.web.gateway import GATEWAY, Gateway
 from flows.web.gateway import endpoints as gateway_endpoints
@@ -20,9 +21,6 @@ from flows.web.guard import Guard, add_security_headers, check_binding
 from flows.web.listening import Listener
 from flows.web.openapi import document
 from flows.web.topics import Topics
-
-_IDLE = 75.0
-"""Seconds in which a connection's next request has to come."""
 
 
 class WebServer:
@@ -57,7 +55,8 @@ class WebServer:
         self._token = token
         self._context = Context(tables, status, query, limits or Limits(), group, metrics, plan, topics)
         self._gateway = gateway
-        idle = _IDLE if gateway is None else gateway.limits.idle_seconds
+        limits = self._context.limits
+        idle = limits.idle_seconds if gateway is None else min(limits.idle_seconds, gateway.limits.idle_seconds)
         self._listener = Listener(host, port, option="--web-port", idle_seconds=idle, advertised=advertised)
 
     async def start(self) -> str:
@@ -81,7 +80,9 @@ class WebServer:
 
     def _application(self) -> web.Application:
         guard = Guard(self._listener.host, self._token)
-        app = web.Application(middlewares=[errors_as_json, guard.middleware], client_max_size=self._context.limits.body)
+        app = web.Application(
+            middlewares=[count_requests, errors_as_json, guard.middleware], client_max_size=self._context.limits.body
+        )
         app[CONTEXT] = self._context
         endpoints = api.endpoints()
         if self._gateway is not None:

@@ -64,7 +64,7 @@ def every_answer_conforms(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     async def look(request: web.Request, response: web.StreamResponse) -> None:
         body = response.body if isinstance(response, web.Response) and isinstance(response.body, bytes) else None
         try:
-            CONTRACT.check(request.method, request.path, response.status, response.content_type, body)
+            CONTRACT.check(request.method, request.rel_url.raw_path, response.status, response.content_type, body)
         except AssertionError as error:
             wrong.append(str(error))
 

@@ -66,6 +66,7 @@ class MemoryTables:
         return sorted(starts, reverse=True)[:limit]
 
     async def frame(self, table: str, *, missing: builtins.list[Missing] | None = None) -> pl.DataFrame:
+        note_missing(missing, self.missing)
         return pl.DataFrame(list(self._rows[table].values()))
 
     def changes(self, table: str) -> Subscription:

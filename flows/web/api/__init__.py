@@ -7,6 +7,7 @@ from flows.web.api import (
     changes,
     dead_letters,
     description,
+    downloads,
     health,
     metrics,
     query,
@@ -22,6 +23,6 @@ from flows.web.endpoint import Endpoint
 def endpoints() -> list[Endpoint]:
     """Return what can be asked of a worker, its gateway aside."""
     plan = (status, topology, agents)
-    data = (tables, changes, topics, topic_changes, dead_letters, query)
+    data = (tables, downloads, changes, topics, topic_changes, dead_letters, query)
     sight = (description, health, metrics)
     return [endpoint for room in (*plan, *data, *sight) for endpoint in room.endpoints()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from typing import Annotated, Any, Literal
 
@@ -89,7 +90,12 @@ async def body_of(request: web.Request, type: Any, expected: str) -> Any:
     if request.content_type != "application/json":
         raise web.HTTPUnsupportedMediaType(text=f"send {expected} with Content-Type: application/json")
     try:
-        return msgspec.json.decode(await request.read(), type=type)
+        async with asyncio.timeout(request.app[CONTEXT].limits.body_seconds):
+            body = await request.read()
+    except TimeoutError:
+        raise web.HTTPRequestTimeout(text="the body did not come in time") from None
+    try:
+        return msgspec.json.decode(body, type=type)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise bad_request(f"expected {expected}: {error}") from error
 

@@ -11,6 +11,7 @@ from flows.query.base import Missing
 from flows.web.answers import answer, bad_request
 from flows.web.api.parameters import body_of
 from flows.web.base import CONTEXT
+from flows.web.channel import counted
 from flows.web.endpoint import Endpoint
 
 
@@ -43,7 +44,8 @@ async def ask(request: web.Request) -> web.Response:
     question: Question = await body_of(request, Question, '{"sql": "…"}')
     if not question.sql.strip():
         raise bad_request("the query is empty; try SELECT * FROM a table of /api/tables")
-    result = await context.query(question.sql)
+    with counted(context, "queries"):
+        result = await context.query(question.sql)
     kept = result.rows[: context.limits.rows]
     return answer(
         Found(
