@@ -26,6 +26,10 @@ TOLD_BOUNDS = tuple(step * 10.0**e for e in range(-3, 4) for step in (1.0, 2.0, 
 """Seconds, from 1 ms to 5,000 s, by which histograms are told: all are bounds of the finer buckets."""
 
 
+_LATER = 1 << 40
+"""A time in milliseconds before which all durations began, as far as histograms care."""
+
+
 class Marks:
     """When records of a topic came to be, in milliseconds since the epoch: of some, which stand for all.
 
@@ -106,3 +110,34 @@ class Latencies:
         found.counts = self.counts - before.counts
         found.total, found.longest = self.total - before.total, self.longest
         return found
+
+
+class Durations:
+    """Seconds that something took, which are counted some at a time: numpy takes as long for so many as for one.
+
+    >>> took = Durations()
+    >>> took.add(0.25)
+    >>> took.all().count, took.all().quantile(0.5)
+    (1, 0.25)
+    """
+
+    __slots__ = ("_counted", "_waiting")
+
+    def __init__(self) -> None:
+        self._counted = Latencies()
+        self._waiting: list[int] = []
+
+    def add(self, seconds: float) -> None:
+        """Count one."""
+        self._waiting.append(round(seconds * 1000))
+        if len(self._waiting) == SAMPLE:
+            self._gather()
+
+    def all(self) -> Latencies:
+        """Return all that were counted."""
+        self._gather()
+        return self._counted
+
+    def _gather(self) -> None:
+        waits, self._waiting = self._waiting, []
+        self._counted.add(Marks([_LATER - max(0, wait) for wait in waits]), _LATER / 1000)

@@ -6,7 +6,7 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Sequence
 from time import perf_counter
 
-from flows.latency import Latencies, Marks
+from flows.latency import Durations, Latencies, Marks
 from flows.lateness import Lateness
 
 STAGES = ("fetch", "decode", "route", "agent", "aggregate", "state", "changelog", "commit", "live")
@@ -27,6 +27,7 @@ class TaskMetrics:
         self.refused: Counter[tuple[str, str]] = Counter()
         self.seconds: dict[str, float] = dict.fromkeys(STAGES, 0.0)
         self.latencies: dict[str, Latencies] = {}
+        self.commit_times = Durations()
         self._uncommitted: list[tuple[str, Marks]] = []
         self._mark = 0.0
 
@@ -46,9 +47,13 @@ class TaskMetrics:
         self.by_topic[topic] += len(timestamps)
         self._uncommitted.append((topic, Marks(timestamps)))
 
-    def committed(self, now: float) -> None:
-        """Count a commit of all records taken since the last one; `now` is in seconds since the epoch."""
+    def committed(self, now: float, took: float = 0.0) -> None:
+        """Count a commit of all records taken since the last one.
+
+        `now` is in seconds since the epoch, `took` the seconds from its first step to its last.
+        """
         self.commits += 1
+        self.commit_times.add(took)
         for topic, marks in self._uncommitted:
             self.latencies.setdefault(topic, Latencies()).add(marks, now)
         self._uncommitted.clear()
@@ -66,6 +71,7 @@ class WorkerMetrics:
 
     def __init__(self) -> None:
         self._tasks: dict[str, TaskMetrics] = {}
+        self.rebalances = 0
         self.errors: deque[str] = deque(maxlen=20)
 
     def task(self, task_id: str) -> TaskMetrics:
@@ -118,6 +124,13 @@ class WorkerMetrics:
                 total = found.setdefault(topic, Latencies())
                 total += latencies
         return found
+
+    def commit_times(self) -> Latencies:
+        """Return how long commits took, a copy."""
+        total = Latencies()
+        for task in self._tasks.values():
+            total += task.commit_times.all()
+        return total
 
     def seconds(self) -> dict[str, float]:
         """Return the time spent by stage."""

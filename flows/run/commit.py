@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from time import perf_counter
 from typing import Any
 
 import msgspec
@@ -70,7 +71,7 @@ class Committer:
         Raises `Fenced` and, exactly once, `OutcomeUnknown`: the task must then be given up or recovered from the
         broker's state. While the broker is unavailable nothing was applied, and the same transaction is tried again.
         """
-        env, metrics = self._env, self._metrics
+        env, metrics, begun = self._env, self._metrics, perf_counter()
         # 1
         await self._pipeline.rest()
         env.probe("commit 1")
@@ -101,7 +102,7 @@ class Committer:
             self._fingerprints.clear()
             env.probe("commit 5")
             # 6
-            metrics.committed(env.clock.now())
+            metrics.committed(env.clock.now(), perf_counter() - begun)
             metrics.lap("commit")
             self._publish(changes)
             metrics.lap("live")

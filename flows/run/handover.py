@@ -162,6 +162,7 @@ class Handover:
     def _take(self, wanted: frozenset[str]) -> None:
         log.info("holds %d of %d tasks", len(wanted), len(self._runner.inputs))
         self.state = "running"
+        self._env.metrics.rebalances += wanted != self._wanted
         self._moved(wanted - self._wanted, self._wanted - wanted)
         self._wanted, self._news = wanted, set(wanted)
         for task_id in self._runs.keys() - wanted:

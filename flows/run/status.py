@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import Counter, deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from time import perf_counter, time
 from typing import Protocol
@@ -39,13 +39,23 @@ class Held(Protocol):
 class StatusBoard:
     """Measure rates, lag and how late the event loop answers; implements `StatusSource`."""
 
-    def __init__(self, app: str, worker: str, held: Held, broker: Broker, metrics: WorkerMetrics) -> None:
+    def __init__(
+        self,
+        app: str,
+        worker: str,
+        held: Held,
+        broker: Broker,
+        metrics: WorkerMetrics,
+        caches: Callable[[], dict[str, int]] = dict,
+    ) -> None:
+        self._caches = caches
         self._app, self._worker, self._held, self._broker, self._metrics = app, worker, held, broker, metrics
         self._started = time()
         self._ends: dict[TopicPartition, int] = {}
         self._rate = 0.0
         self._rates: dict[str, float] = {}
         self._shares: dict[str, float] = {}
+        self._sizes: dict[str, int] = {}
         self._delay = 0.0
         self.longest_delay = 0.0
         self._latencies: deque[dict[str, Latencies]] = deque([{}], maxlen=_LATELY + 1)
@@ -63,6 +73,7 @@ class StatusBoard:
             self._delay, self.longest_delay = worst, max(worst, self.longest_delay)
             self._latencies.append(self._metrics.latencies())
             before, stages, last = records, seconds, now
+            self._sizes = {t.id: t.state.store.size() for t in self._held.tasks.values() if t.ready and t.state}
             inputs = [tp for task in list(self._held.tasks.values()) for tp in task.positions]
             self._ends = await self._broker.end_offsets(inputs)
 
@@ -92,6 +103,7 @@ class StatusBoard:
             latency=self._latency(),
             rates=self._rates,
             memory=resident_bytes(),
+            caches=self._caches(),
             refused=_by_step(self._metrics.refused),
             late=dict(self._metrics.late),
             errors=tuple(ErrorStatus(step="worker", message=m) for m in self._metrics.errors),
@@ -123,6 +135,7 @@ class StatusBoard:
             done=progress.done,
             total=progress.total,
             rate=progress.rate,
+            state_bytes=self._sizes.get(task.id, 0),
         )
 
 

@@ -55,6 +55,12 @@ class Stores:
         self._open_at[task_id] = path
         return store
 
+    def caches(self) -> dict[str, int]:
+        """Return the bytes that all stores share: of cached blocks, of those the pinned ones, and of memtables."""
+        cache = self._resources.cache
+        buffers = self._resources.write_buffers.get_usage()
+        return {"blocks": cache.get_usage(), "pinned": cache.get_pinned_usage(), "memtables": buffers}
+
     def positions(self, task_id: str) -> Mapping[str, int] | None:
         """Read the changelog positions in a task's closed store; None where there is none that can be read."""
         path = self._folder / task_id

@@ -119,7 +119,7 @@ class Worker:
             raise self._failure
 
     async def _serve(self, env: Environment) -> None:
-        board = StatusBoard(self.plan.app, self.id, self, env.broker, self.metrics)
+        board = StatusBoard(self.plan.app, self.id, self, env.broker, self.metrics, self._stores.caches)
         self.board = board
         token = self.settings.read_web_token()
         local = LiveTables(self.id, env.decoders, lambda: list(self.tasks.values()), self._hub, env.copies)

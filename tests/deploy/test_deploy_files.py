@@ -20,7 +20,8 @@ COMPOSE = read_compose()
 SERVICES = COMPOSE["services"]
 DASHBOARD = json.loads((ROOT / "deploy/grafana/dashboards/flows.json").read_text("utf-8"))
 PANELS = [(panel["title"], target["expr"]) for panel in DASHBOARD["panels"] for target in panel["targets"]]
-ALERTS = [(row[1], row[0].strip("`")) for row in rows(page("docs/deploying.md"), "Watching")]
+RULES = [rule for group in read_yaml("deploy/alerts.yml")["groups"] for rule in group["rules"]]
+ALERTS = [(rule["alert"], rule["expr"]) for rule in RULES]
 ADDED_BY_PROMETHEUS = {"instance", "job"}
 
 
@@ -101,14 +102,30 @@ def test_grafana_finds_its_dashboard_and_its_data() -> None:
 def test_panels_and_alerts_ask_for_what_workers_tell(title: str, query: str, scraped: Scrape) -> None:
     promql_parser.parse(query.replace("$__rate_interval", "1m"))
     names = re.findall(r"\b(?:flows|process)_\w+", query)
-    assert names
+    assert names or query.startswith("up{")
     for name in names:
         kind, labels = scraped.metrics[name.removesuffix("_bucket")]
         assert name.endswith("_bucket") == (kind == "histogram")
         known = labels | ADDED_BY_PROMETHEUS | ({"le"} if kind == "histogram" else set())
         grouped = {label.strip() for group in re.findall(r"by \(([^)]*)\)", query) for label in group.split(",")}
-        matched = set(re.findall(r"[{,](\w+)=", query)) if f"{name}{{" in query else set()
+        matched = set(re.findall(r"[{,](\w+)!?=", query)) if f"{name}{{" in query else set()
         assert grouped | matched <= known, f"{title}: {name} has {sorted(known)}"
+
+
+def test_prometheus_reads_the_rules_and_each_says_what_to_do() -> None:
+    (file,) = read_yaml("deploy/prometheus.yml")["rule_files"]
+    assert ["./deploy/alerts.yml", file, "ro"] in mounts(SERVICES["prometheus"])
+    assert len({rule["alert"] for rule in RULES}) == len(RULES)
+    for rule in RULES:
+        assert rule["labels"]["severity"] in ("critical", "warning", "info")
+        assert rule["annotations"].keys() == {"summary", "action"}
+        asked = set(re.findall(r"\$labels\.(\w+)", rule["annotations"]["summary"]))
+        grouped = {label.strip() for group in re.findall(r"by \(([^)]*)\)", rule["expr"]) for label in group.split(",")}
+        assert asked <= (grouped or ADDED_BY_PROMETHEUS), rule["alert"]
+
+
+def test_the_page_lists_the_alerts() -> None:
+    assert [row[0].strip("`") for row in rows(page("docs/deploying.md"), "Watching")] == [name for name, _ in ALERTS]
 
 
 def test_the_image_takes_all_that_it_is_made_of() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import time
 from collections.abc import Iterable, Iterator
 from importlib.metadata import version
 
@@ -18,10 +19,11 @@ from prometheus_client.core import (
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
+from flows.latency import TOLD_BOUNDS, Latencies
 from flows.lateness import BOUNDS
-from flows.latency import TOLD_BOUNDS
 from flows.metrics import WorkerMetrics
 from flows.web.base import CONTEXT, Status, StatusSource
+from flows.web.counting import WebCollector
 from flows.web.endpoint import Endpoint, Media
 from flows.web.gateway import GATEWAY, GatewayCollector
 
@@ -47,6 +49,7 @@ async def show_metrics(request: web.Request) -> web.Response:
     context = request.app[CONTEXT]
     encode, content_type = choose_encoder(request.headers.get("Accept", ""))
     found = registry(context.status, context.metrics)
+    found.register(WebCollector(context))
     if GATEWAY in request.app:
         found.register(GatewayCollector(request.app[GATEWAY]))
     body = encode(found)
@@ -66,6 +69,9 @@ class WorkerCollector(Collector):
         yield from _of_tasks(status)
         yield from self._counters()
         yield from self._latencies()
+        yield CounterMetricFamily(
+            "flows_rebalances", "Times that the group gave this worker other tasks", self._metrics.rebalances
+        )
 
     def _counters(self) -> Iterator[Metric]:
         tasks = sorted(self._metrics.tasks().items())
@@ -97,9 +103,17 @@ class WorkerCollector(Collector):
             "flows_latency_seconds", "Seconds from a record's timestamp to its commit", labels=["topic"]
         )
         for topic, latencies in sorted(self._metrics.latencies().items()):
-            counts = zip(map(str, TOLD_BOUNDS), latencies.up_to(TOLD_BOUNDS), strict=True)
-            found.add_metric([topic], [*counts, ("+Inf", latencies.count)], latencies.total)
+            found.add_metric([topic], _buckets(latencies), latencies.total)
         yield found
+        commits = HistogramMetricFamily("flows_commit_seconds", "Seconds that commits took, waits for the broker too")
+        took = self._metrics.commit_times()
+        commits.add_metric([], _buckets(took), took.total)
+        yield commits
+
+
+def _buckets(found: Latencies) -> list[tuple[str, float]]:
+    counts = zip(map(str, TOLD_BOUNDS), map(float, found.up_to(TOLD_BOUNDS)), strict=True)
+    return [*counts, ("+Inf", float(found.count))]
 
 
 def _of_worker(status: Status) -> Iterator[Metric]:
@@ -109,6 +123,10 @@ def _of_worker(status: Status) -> Iterator[Metric]:
     yield GaugeMetricFamily(
         "flows_loop_delay_seconds", "By how much the event loop answered late in the last half second", status.loop_lag
     )
+    caches = GaugeMetricFamily("flows_rocksdb_bytes", "Bytes that all stores of the worker share", labels=["kind"])
+    for kind, size in sorted(status.caches.items()):
+        caches.add_metric([kind], size)
+    yield caches
 
 
 def _of_tasks(status: Status) -> Iterator[Metric]:
@@ -116,18 +134,25 @@ def _of_tasks(status: Status) -> Iterator[Metric]:
     watermark = GaugeMetricFamily(
         "flows_watermark_seconds", "Stream time of the slowest input, since the epoch", labels=["task"]
     )
+    delay = GaugeMetricFamily(
+        "flows_watermark_delay_seconds", "By how much stream time is behind the clock", labels=["task"]
+    )
+    now = time.time()
     state = GaugeMetricFamily("flows_task_state", "1 for the state that a task is in", labels=["task", "state"])
     whole = GaugeMetricFamily("flows_restore_records", "Changelog records that a restore replays", labels=["task"])
     done = GaugeMetricFamily("flows_restore_done_records", "Changelog records replayed of these", labels=["task"])
     rate = GaugeMetricFamily("flows_restore_rate", "Changelog records replayed a second", labels=["task"])
+    kept = GaugeMetricFamily("flows_state_bytes", "Bytes of a task's tables, on disk and in memtables", labels=["task"])
     for task in status.tasks:
         name = [task.id]
         lag.add_metric(name, task.lag)
         if task.watermark is not None:
             watermark.add_metric(name, task.watermark)
+            delay.add_metric(name, now - task.watermark)
         for known in TASK_STATES:
             state.add_metric([task.id, known], int(task.state == known))
         whole.add_metric(name, task.total)
         done.add_metric(name, task.done)
         rate.add_metric(name, task.rate)
-    yield from (lag, watermark, state, whole, done, rate)
+        kept.add_metric(name, task.state_bytes)
+    yield from (lag, watermark, delay, state, whole, done, rate, kept)

@@ -9,16 +9,13 @@ from typing import TYPE_CHECKING
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from flows.latency import SAMPLE, Latencies, Marks
+from flows.latency import Durations, Latencies
 
 if TYPE_CHECKING:
     from flows.web.gateway.gateway import Gateway
 
 ANSWER_BOUNDS = tuple(step * 10.0**e for e in range(-3, 2) for step in (1.0, 2.0, 5.0))
 """Seconds, from 1 ms to 50 s."""
-
-_LATER = 1 << 40
-"""A time in milliseconds before which all waits began, as far as histograms care."""
 
 
 class GatewayMetrics:
@@ -29,26 +26,18 @@ class GatewayMetrics:
         self.events: Counter[str] = Counter()
         self.duplicates: Counter[str] = Counter()
         self.refused: Counter[str] = Counter()
-        self._answers = Latencies()
-        self._waits: list[int] = []
+        self._answers = Durations()
         self.writes = 0
         self.take_overs = 0
 
     def answered(self, began: float, now: float) -> None:
         """Count an acknowledgement; both times in seconds."""
-        self._waits.append(round((now - began) * 1000))
-        if len(self._waits) == SAMPLE:  # numpy takes as long for so many as for one
-            self._gather()
+        self._answers.add(now - began)
 
     @property
     def answers(self) -> Latencies:
         """How long acknowledgements took."""
-        self._gather()
-        return self._answers
-
-    def _gather(self) -> None:
-        waits, self._waits = self._waits, []
-        self._answers.add(Marks([_LATER - max(0, wait) for wait in waits]), _LATER / 1000)
+        return self._answers.all()
 
 
 class GatewayCollector(Collector):
