@@ -28,7 +28,7 @@ from flows.decode.times import EventTimes
 from flows.decode.values import ValueDecoder
 from flows.operate.base import Batch, DeadLetters, FrameStep, Times
 from flows.operate.dict_table import KeyCheck
-from flows.operate.joins.topic_table import Row, TableLookup
+from flows.operate.joins.table_lookup import Row, TableLookup
 from flows.state.base import Store
 from flows.state.keys import KeyCodec
 

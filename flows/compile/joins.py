@@ -10,9 +10,10 @@ from dsl.plan.column_types import column_types
 from dsl.plan.graph import Plan
 from dsl.plan.nodes import JoinNode, MergeNode, inputs_of
 from flows.brokers.base import TopicPartition
+from flows.compile.branch import Branch
 from flows.compile.columns import needed_columns, schema_of_step
 from flows.compile.expressions import frame_schema
-from flows.compile.feeds import Branch, Derived, Joining
+from flows.compile.feeds import Derived, Joining
 from flows.compile.names import ENDS, LEFT, RIGHT
 from flows.compile.pipeline import Pipeline
 from flows.compile.values import key_types, row_shape

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
 
 import msgspec
 import numpy as np
 
 from dsl.plan.nodes import TimerNode
 from flows.brokers.base import Outgoing, TopicPartition
-from flows.compile.feeds import AnswerFeed, Branch, ClockFeed, Derived, JoinFeed, Removed
+from flows.compile.branch import Branch, Removed
+from flows.compile.feeds import AnswerFeed, ClockFeed, Derived, JoinFeed
+from flows.compile.work import Work, due_within, dues_of, one_by_one, side_by_side
 from flows.emit.outbox import Outbox
 from flows.metrics import TaskMetrics
 from flows.operate.agent import AgentRunner
@@ -25,9 +25,8 @@ from flows.operate.key_timers import KeyTimers, next_of
 from flows.operate.processing_time import TaskClock
 from flows.operate.schedule import Schedule
 from flows.operate.tables import Round
-from flows.source.rounds import Round as InputRound
+from flows.source.rounds import InputRound
 
-Work = tuple[AgentRunner, Sequence[Any], Sequence[int], Batch]
 Changes = dict[str, list[Round]]
 """The changed rows of a commit by table, in rounds: a key that changes twice (closed, then expired) is in two."""
 
@@ -148,9 +147,9 @@ class Pipeline:
             branch.close()
         work, self.work = self.work, []
         if times:
-            dues = [_due(rows, batch) for *_, rows, batch in work]
+            dues = dues_of(work)
             async for segment in self.expiries.segments(np.maximum.reduce(times)):
-                await self._work(_rows_of(work, dues, segment))
+                await self._work(due_within(work, dues, segment))
         else:
             await self._work(work)
         await self.expiries.close(max(branch.time for branch, _ in opened))
@@ -179,27 +178,7 @@ class Pipeline:
 
     async def _work(self, work: list[Work]) -> None:
         if work:
-            await (self._one_by_one(work) if self.lockstep and len(work) > 1 else self._side_by_side(work))
-
-    async def _side_by_side(self, work: list[Work]) -> None:
-        by_runner: dict[AgentRunner, list[Work]] = {}
-        for item in work:
-            by_runner.setdefault(item[0], []).append(item)
-        if len(by_runner) == 1:
-            await _through(work)
-        else:
-            await asyncio.gather(*(_through(items) for items in by_runner.values()))
-
-    async def _one_by_one(self, work: list[Work]) -> None:
-        """Take record after record through agents that share tables, so that no cut shows in what they see."""
-        queue = [
-            (due, order, row, runner, value, batch)
-            for order, (runner, values, rows, batch) in enumerate(work)
-            for value, row, due in zip(values, rows, _due(rows, batch), strict=True)
-        ]
-        queue.sort(key=lambda item: item[:3])
-        for _, _, row, runner, value, batch in queue:
-            await runner.run([value], [row], batch)
+            await (one_by_one(work) if self.lockstep and len(work) > 1 else side_by_side(work))
 
     @property
     def clock_is_due(self) -> bool:
@@ -311,29 +290,6 @@ def _kept(branch: Branch, found: list[Batch | Removed]) -> Iterator[Batch]:
                 assert one.frame is not None
                 table.process(one.frame, one)
             yield one
-
-
-async def _through(work: list[Work]) -> None:
-    for runner, values, rows, batch in work:
-        await runner.run(values, rows, batch)
-
-
-def _due(rows: Sequence[int], batch: Batch) -> Sequence[int]:
-    """Return the turns that some rows are due to."""
-    if batch.triggers is None:
-        return rows
-    found: list[int] = batch.triggers[list(rows)].tolist()
-    return found
-
-
-def _rows_of(work: list[Work], dues: list[Sequence[int]], part: slice) -> list[Work]:
-    """Return what of some work is due at a part of the round's turns."""
-    found = []
-    for (runner, values, rows, batch), due in zip(work, dues, strict=True):
-        begin, end = bisect_left(due, part.start), bisect_left(due, part.stop)
-        if begin < end:
-            found.append((runner, values[begin:end], rows[begin:end], batch))
-    return found
 
 
 def _add(changes: Changes, table: str, keys: list[bytes], states: Sequence[bytes | None]) -> None:

@@ -10,9 +10,10 @@ import msgspec
 from dsl.plan.column_types import column_types
 from dsl.plan.nodes import AggregateNode, LookupNode, Node, TopicNode, TopicTableNode
 from dsl.plan.types import Schema
+from flows.compile.branch import Branch
 from flows.compile.changes import keep_table
 from flows.compile.columns import schema_of_step
-from flows.compile.feeds import Branch, Derived, Feed
+from flows.compile.feeds import Derived, Feed
 from flows.compile.names import VERSIONS
 from flows.compile.tables import TableDecoder, keys_of
 from flows.compile.terms import frame_schema
@@ -20,7 +21,8 @@ from flows.compile.values import key_types, row_shape
 from flows.decode.message_keys import decode_message_key
 from flows.operate.aggregate import AggregateStep
 from flows.operate.base import FrameStep, Times
-from flows.operate.joins.topic_table import Find, Row, TableLookup, TopicTable
+from flows.operate.joins.table_lookup import Find, Row, TableLookup
+from flows.operate.joins.topic_table import TopicTable
 from flows.state.keys import KeyCodec
 
 if TYPE_CHECKING:

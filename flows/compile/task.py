@@ -40,12 +40,13 @@ from dsl.plan.nodes import (
 from dsl.window import FixedWindow
 from flows.brokers.base import TopicPartition
 from flows.compile.agents import build_agent, build_timer
+from flows.compile.branch import Branch
 from flows.compile.changes import join_feed, keep_table, regroup_step, telling
 from flows.compile.columns import has_original_rows, needed_columns, schema_of_step
 from flows.compile.context import TaskContext, topic_encoders
 from flows.compile.dictionaries import build_dictionaries, build_expiry
 from flows.compile.expressions import compile_expr, frame_schema
-from flows.compile.feeds import AnswerFeed, Branch, ChangeFeed, ClockFeed, Derived, Feed, JoinFeed
+from flows.compile.feeds import AnswerFeed, ChangeFeed, ClockFeed, Derived, Feed, JoinFeed
 from flows.compile.foreign import foreign_join, questions
 from flows.compile.global_tables import global_lookup
 from flows.compile.joins import arrange, input_of

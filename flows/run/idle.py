@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from flows.brokers.base import Broker, TopicPartition
-from flows.compile.feeds import Branch
+from flows.compile.branch import Branch
 from flows.errors import BrokerUnavailable
 from flows.operate.base import NO_TIME
-from flows.source.rounds import Round
+from flows.source.rounds import InputRound
 from flows.source.watermarks import is_quiet
 
 
@@ -70,7 +70,7 @@ class Silence:
         return True
 
 
-def wake(silences: Mapping[TopicPartition, Silence], taken: Round, most: int) -> int:
+def wake(silences: Mapping[TopicPartition, Silence], taken: InputRound, most: int) -> int:
     """Return how much of a round can be taken at once, and wake its inputs.
 
     One that is idle counts for nothing until its first record: the round is cut there.

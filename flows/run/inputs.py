@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from flows.brokers.base import Broker, Reader, Records, TopicPartition
 from flows.compile.pipeline import Pipeline
 from flows.operate.base import Times
-from flows.source.rounds import Round, next_round
+from flows.source.rounds import InputRound, next_round
 
 Learn = Callable[[str, Iterable[bytes | None]], Awaitable[None]]
 """Called with a topic and values of it, before they are decoded."""
@@ -33,7 +33,7 @@ class InputOrder:
         self._waiting: dict[TopicPartition, tuple[Records, Times]] = {}
         self.blocked = False
 
-    async def fetch(self, max_records: int, timeout: float) -> Round | None:
+    async def fetch(self, max_records: int, timeout: float) -> InputRound | None:
         """Return what can be processed now; wait up to `timeout` seconds if nothing can."""
         empty = [tp for tp in self._inputs if tp not in self._waiting]
         if empty:
@@ -42,7 +42,7 @@ class InputOrder:
             found = await self._fetch(max_records, 0.0 if full else timeout)
             self._reader.resume(full)
             if len(self._inputs) == 1:
-                return Round.of(found[0]) if found else None
+                return InputRound.of(found[0]) if found else None
             self._waiting.update((records.tp, (records, self._times(records))) for records in found)
             self.blocked = await self._behind([tp for tp in empty if tp not in self._waiting])
             if self.blocked:

@@ -26,7 +26,7 @@ from flows.run.sending import Sender
 from flows.run.stores import open_tables
 from flows.run.taken import TakenRows
 from flows.run.ticks import run_due_timers
-from flows.source.rounds import Round
+from flows.source.rounds import InputRound
 from flows.source.watermarks import decode_watermark
 from flows.state.restore import restore
 from flows.state.task_state import TaskState
@@ -195,7 +195,7 @@ class Task:
         self.positions.update(moved)
         return bool(moved)
 
-    async def _process(self, pipeline: Pipeline, taken: Round) -> None:
+    async def _process(self, pipeline: Pipeline, taken: InputRound) -> None:
         begun, worked, before = perf_counter(), thread_time(), self.env.metrics.records
         if self._uncommitted_since is None:
             self._uncommitted_since = self.env.clock.monotonic()

@@ -35,7 +35,7 @@ class Part(NamedTuple):
         return Part(records, self.turns[:count]), None if rest is None else Part(rest, self.turns[count:])
 
 
-class Round:
+class InputRound:
     """Records of one or more inputs; their turns are the numbers from 0 on, each once."""
 
     __slots__ = ("count", "parts")
@@ -45,27 +45,27 @@ class Round:
         self.count = sum(len(part.turns) for part in parts)
 
     @classmethod
-    def of(cls, records: Records) -> Round:
+    def of(cls, records: Records) -> InputRound:
         """Return a round of one input."""
         return cls([Part(records, np.arange(len(records)))])
 
     def __len__(self) -> int:
         return self.count
 
-    def split(self, turn: int) -> tuple[Round, Round | None]:
+    def split(self, turn: int) -> tuple[InputRound, InputRound | None]:
         """Return what comes before a turn, and the rest (None when nothing is left)."""
         if turn >= self.count:
             return self, None
         halves = [part.split(turn) for part in self.parts]
         head, rest = ([part for part in half if part is not None] for half in zip(*halves, strict=True))
-        return Round(head), Round(rest)
+        return InputRound(head), InputRound(rest)
 
-    def runs(self) -> Iterator[Round]:
+    def runs(self) -> Iterator[InputRound]:
         """Yield the round in pieces that are of one input each."""
         inputs = np.empty(self.count, np.int64)
         for number, part in enumerate(self.parts):
             inputs[part.turns] = number
-        rest: Round | None = self
+        rest: InputRound | None = self
         lengths = np.diff([0, *(np.flatnonzero(np.diff(inputs)) + 1).tolist(), self.count])
         for length in lengths.tolist():
             assert rest is not None
@@ -75,7 +75,7 @@ class Round:
 
 def next_round(
     waiting: Mapping[TopicPartition, tuple[Records, Times]], ranks: Mapping[TopicPartition, int]
-) -> tuple[Round, dict[TopicPartition, tuple[Records, Times]]]:
+) -> tuple[InputRound, dict[TopicPartition, tuple[Records, Times]]]:
     """Return what can be taken until an input has no more records here, and what is left of the others.
 
     Of the inputs' next records the one with the smallest time goes first, of equal ones that of the lower rank.
@@ -101,4 +101,4 @@ def next_round(
             parts.append(Part(taken, own[:count]))
         if rest is not None:
             left[tp] = rest, times[count:]
-    return Round(parts), left
+    return InputRound(parts), left

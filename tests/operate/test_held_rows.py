@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flows.operate.joins.sides import JoinRows
-from flows.operate.joins.topic_table import VersionedRows
+from flows.operate.joins.versioned_rows import VersionedRows
 from flows.state.memory import MemoryStore
 from flows.state.task_state import TaskState
 from tests.drawn import drawn
@@ -77,6 +77,19 @@ def test_a_join_that_holds_little_knows_as_much(ops: list[Any], most: int) -> No
     for table in TABLES:
         first, second = (list(state.scan(table, uncommitted=True)) for state in states)
         assert first == second
+
+
+def test_keys_of_which_nothing_is_kept_are_forgotten_too() -> None:
+    rows = join_rows(state_of(*TABLES), 10)
+    for n in range(20):  # more than is held: from now on each key is looked for in the store
+        rows.put(0, b"%d" % n, n, (0, n), (n,), 100, waits=True)
+    versions = VersionedRows("versions", state_of("versions"), 10)
+    for n in range(200):
+        rows.settle()
+        assert rows.within(1, b"other %d" % n, 0, 100) == []
+        versions.begin(1)
+        assert versions.at(b"other %d" % n, None, 0) is None
+    assert max(map(len, (*rows._groups, versions._held))) <= 11
 
 
 _VERSIONS = st.lists(st.tuples(st.sampled_from([b"a", b"b"]), st.integers(0, 9), st.booleans()), max_size=30)

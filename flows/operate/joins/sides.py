@@ -62,7 +62,8 @@ Group = list[tuple[Place, Kept]]
 class JoinRows:
     """The rows of one join in one task; `decoders` read the columns of each side.
 
-    What changes is in the state once it is `settled`. Up to about `most` records are held in memory between rounds.
+    What changes is in the state once it is `settled`. Up to about `most` records, and keys of each side that were asked
+    for, are held in memory between rounds.
     """
 
     def __init__(
@@ -162,7 +163,7 @@ class JoinRows:
     def settle(self) -> None:
         """Bring what has changed into the state, and hold no more than is to be held."""
         self._stage()
-        if self._held > self._most:
+        if max(self._held, *map(len, self._groups)) > self._most:
             self._groups, self._held, self._has_all = ({}, {}), 0, False
         if len(self._heap) > self._most:
             first = nsmallest(self._few, self._heap)

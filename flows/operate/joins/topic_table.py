@@ -1,14 +1,12 @@
 """A topic as a table: of each key the latest value, and older versions where they are kept.
 
-A row is its event time and its columns. Versions lie in a table of their own under `[key][event time][partition]
-[offset]`, a removal being an empty one. Those that no record can ask for any more are removed when their key changes:
-what lies behind the history, except the newest of it.
+A row is its event time and its columns. Versions that no record can ask for any more are removed when their key
+changes: what lies behind the history, except the newest of it.
 """
 
 from __future__ import annotations
 
-import struct
-from bisect import bisect_left, bisect_right
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -16,28 +14,15 @@ import msgspec
 import polars as pl
 
 from flows.brokers.base import Records
-from flows.operate.base import NO_TIME, OFFSET, PARTITION, ROW, TIME, WATERMARK, Batch, DeadLetters, Times, triggers_of
+from flows.operate.base import NO_TIME, OFFSET, PARTITION, TIME, WATERMARK, Batch, DeadLetters, Times, triggers_of
 from flows.operate.group_keys import refuse_unkeyed
+from flows.operate.joins.table_lookup import Row
+from flows.operate.joins.versioned_rows import Put, VersionedRows
 from flows.operate.tables import Changed, KeyEncoder, TaskTables, WithoutClosing
 
-_SIGN = 1 << 63
-_VERSION = struct.Struct(">QIQ")
 _pack = msgspec.msgpack.Encoder().encode
-_FIRST = (0, 0)
-_TOP = b"\xff" * _VERSION.size
 
-Row = tuple[Any, ...]
 Decode = Callable[[bytes], Row]
-
-Find = Callable[[list[bytes], Sequence[int | None], Times], list[Row | None]]
-"""Returns the rows of keys, as of event times and turns."""
-
-Put = tuple[bytes, int, tuple[int, int], bytes | None, int, int]
-"""A key, its event time, partition and offset, the row (None for a removal), the stream time and the turn."""
-
-
-Versions = list[tuple[int, int, int, int, bytes]]
-"""Of a key, in order: event time, partition and offset, when it came (counted in turns), and the row, if any."""
 
 
 class TopicTable(WithoutClosing):
@@ -161,124 +146,3 @@ class TopicTable(WithoutClosing):
             changes, values = self._before[key]
             changes.append(turn)
             values.append(row)
-
-
-class VersionedRows:
-    """The versions of a table's rows, as of each turn. Up to about `most` of them are held in memory between rounds."""
-
-    def __init__(self, table: str, state: TaskTables, most: int) -> None:
-        self._table, self._state, self._most = table, state, most
-        self._held: dict[bytes, Versions] = {}
-        self._count = 0
-        self._gone: dict[bytes, int] = {}
-        self._began = self._ends = 0
-
-    def begin(self, turns: int) -> None:
-        """Begin a round of so many turns."""
-        # Until now somebody might have asked for what was forgotten.
-        for key, count in self._gone.items():
-            del self._held[key][:count]
-            self._count -= count
-        self._gone = {}
-        if self._count > self._most:
-            self._held, self._count = {}, 0
-        self._began = self._ends
-        self._ends += turns
-
-    def put(self, rows: Sequence[Put]) -> None:
-        """Add versions."""
-        new: dict[bytes, bytes | None] = {}
-        for key, time, origin, row, _, turn in rows:
-            self._insert(self._of(key), (time, *origin, self._began + turn, row or b""))
-            new[_version(key, time, origin)] = row or b""
-        self._state.stage(self._table, list(new), list(new.values()))
-
-    def _insert(self, versions: Versions, new: tuple[int, int, int, int, bytes]) -> None:
-        if not versions or new > versions[-1]:
-            versions.append(new)
-        elif versions[at := bisect_left(versions, new[:3])][:3] == new[:3]:
-            versions[at] = new
-            self._count -= 1
-        else:
-            versions.insert(at, new)
-        self._count += 1
-
-    def forget(self, bounds: dict[bytes, int]) -> None:
-        """Remove, of each key, the versions that were replaced before a time."""
-        for key, bound in bounds.items():
-            versions = self._of(key)
-            count = bisect_left(versions, (bound + 1,)) - 1
-            if count > 0:
-                doomed = [_version(key, time, (p, o)) for time, p, o, *_ in versions[:count]]
-                self._state.stage(self._table, doomed, [None] * count)
-                self._gone[key] = count
-
-    def last(self, key: bytes) -> bytes:
-        """Return the last version of a key that has some."""
-        return self._of(key)[-1][-1]
-
-    def at(self, key: bytes, time: int | None, turn: int) -> bytes | None:
-        """Return the last version of a key up to a time of those that had come by a turn."""
-        versions, now = self._of(key), self._began + turn
-        at = len(versions) if time is None else bisect_left(versions, (time + 1,))
-        return next((versions[i][4] for i in range(at - 1, -1, -1) if versions[i][3] <= now), None)
-
-    def _of(self, key: bytes) -> Versions:
-        found = self._held.get(key)
-        if found is None:
-            rows = self._state.scan(self._table, _version(key, -_SIGN, _FIRST), key + _TOP, uncommitted=True)
-            found = self._held[key] = [
-                (time - _SIGN, *origin, -1, row)
-                for (time, *origin), row in ((_VERSION.unpack_from(name, len(key)), row) for name, row in rows)
-            ]
-            self._count += len(found)
-        return found
-
-
-def _version(key: bytes, time: int, origin: tuple[int, int]) -> bytes:
-    return key + _VERSION.pack(max(time + _SIGN, 0), *origin)
-
-
-class TableLookup:
-    """Join the rows of a stream with those of a table. `columns` are the added ones with their types."""
-
-    def __init__(
-        self,
-        step: str,
-        keys: tuple[str, ...],
-        columns: dict[str, Any],
-        is_inner: bool,
-        *,
-        encoder: KeyEncoder,
-        find: Find,
-        dead: DeadLetters,
-        then: Callable[[pl.DataFrame, Batch], None],
-    ) -> None:
-        self._step, self._keys, self._columns, self._is_inner = step, keys, columns, is_inner
-        self._encoder, self._find, self._dead, self._then = encoder, find, dead, then
-        self._nothing = (None,) * len(columns)
-
-    def process(self, frame: pl.DataFrame, batch: Batch) -> None:
-        """Look the batch's rows up; one with a null key finds nothing."""
-        columns = [frame[k].to_list() for k in self._keys]
-        asked = [place for place, parts in enumerate(zip(*columns, strict=True)) if None not in parts]
-        found: list[Row | None] = [None] * frame.height
-        if asked:
-            keys = self._encoder.encode_columns([[column[place] for place in asked] for column in columns])
-            times, turns = frame[TIME].to_list(), triggers_of(frame, batch)
-            rows = self._find(keys, [times[p] for p in asked], turns[asked])
-            for place, row in zip(asked, rows, strict=True):
-                found[place] = row
-        if self._is_inner:
-            if len(asked) < frame.height:
-                known = set(asked)
-                for place, row in enumerate(frame[ROW].to_list()):
-                    if place not in known:
-                        self._dead.refuse(self._step, batch.records, row, f"null key for {self._step}", on_error="skip")
-            kept = [place for place, row in enumerate(found) if row is not None]
-            frame, found = frame[kept], [found[place] for place in kept]
-        if not frame.height:
-            return
-        values = zip(*(self._nothing if row is None else row for row in found), strict=True)
-        added = [pl.Series(n, list(v), dtype=t) for (n, t), v in zip(self._columns.items(), values, strict=True)]
-        self._then(frame.with_columns(added), batch)
