@@ -28,6 +28,9 @@ TOLD_BOUNDS = tuple(step * 10.0**e for e in range(-3, 4) for step in (1.0, 2.0, 
 
 _LATER = 1 << 40
 """A time in milliseconds before which all durations began, as far as histograms care."""
+_WIDE_STEPS = [112, 126, 140, 160, 180, 200, 225, 250, 280, 315, 355, 400, 450, 500, 560, 630, 710, 800, 900, 1000]
+DRAWN_BOUNDS = np.array([1.0, *(step * 10.0**decade / 100 for decade in _DECADES for step in _WIDE_STEPS)])
+"""Bounds of buckets in milliseconds, twenty a decade, as a picture needs them."""
 
 
 class Marks:
@@ -97,6 +100,20 @@ class Latencies:
         reached = np.cumsum(self.counts)
         places = np.searchsorted(BOUNDS, np.array(bounds) * 1000.0 * (1 - 1e-9))
         return [int(n) for n in reached[places]]
+
+    def picture(self) -> tuple[tuple[float, int], ...]:
+        """Return (upper bound in seconds, records) of the buckets of a picture that have some.
+
+        >>> found = Latencies()
+        >>> found.add(Marks([1_000, 1_990]), now=2.0)
+        >>> found.picture()
+        ((0.01, 1), (1.0, 1))
+        """
+        places = np.searchsorted(BOUNDS, DRAWN_BOUNDS * (1 - 1e-9))
+        found = np.diff(np.cumsum(self.counts)[places], prepend=0)
+        beyond = self.count - int(found.sum())
+        told = [(float(DRAWN_BOUNDS[at]) / 1000.0, int(found[at])) for at in np.flatnonzero(found)]
+        return (*told, (self.longest, beyond)) if beyond else tuple(told)
 
     def __iadd__(self, other: Latencies) -> Self:
         self.counts += other.counts

@@ -2,14 +2,39 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict, deque
+from collections import Counter, defaultdict
 from collections.abc import Sequence
-from time import perf_counter
+from time import perf_counter, time
+
+import msgspec
 
 from flows.latency import Durations, Latencies, Marks
 from flows.lateness import Lateness
 
 STAGES = ("fetch", "decode", "route", "agent", "aggregate", "state", "changelog", "commit", "live")
+
+
+_TROUBLES = 20
+
+
+class Trouble(msgspec.Struct, frozen=True):
+    """What went wrong, how often, and when last (seconds since the epoch)."""
+
+    what: str
+    count: int
+    at: float
+
+
+class Flows(msgspec.Struct, frozen=True):
+    """Records by topic that were read and written, by step that it passed on, and changed rows by table.
+
+    They count work: what is done again after a crash is counted again.
+    """
+
+    read: Counter[str]
+    written: Counter[str]
+    made: Counter[str]
+    changed: Counter[str]
 
 
 class TaskMetrics:
@@ -22,6 +47,9 @@ class TaskMetrics:
     def __init__(self) -> None:
         self.records = 0
         self.by_topic: Counter[str] = Counter()
+        self.written: Counter[str] = Counter()
+        self.made: Counter[str] = Counter()
+        self.changed: Counter[str] = Counter()
         self.commits = 0
         self.late: defaultdict[str, Lateness] = defaultdict(Lateness)
         self.refused: Counter[tuple[str, str]] = Counter()
@@ -67,12 +95,13 @@ class TaskMetrics:
 
 
 class WorkerMetrics:
-    """The sum over a worker's tasks, ended ones included."""
+    """The sum over a worker's tasks, ended ones included; `fed` are the records that sources wrote, by topic."""
 
     def __init__(self) -> None:
         self._tasks: dict[str, TaskMetrics] = {}
         self.rebalances = 0
-        self.errors: deque[str] = deque(maxlen=20)
+        self._troubles: dict[str, Trouble] = {}
+        self.fed: Counter[str] = Counter()
 
     def task(self, task_id: str) -> TaskMetrics:
         """Return the metrics of a task, kept over its restarts here."""
@@ -83,9 +112,21 @@ class WorkerMetrics:
         return dict(self._tasks)
 
     def trouble(self, what: str) -> None:
-        """Remember something that a person should see, once."""
-        if what not in self.errors:
-            self.errors.append(what)
+        """Remember something that a person should see; of many the last are kept."""
+        before = self._troubles.pop(what, None)
+        self._troubles[what] = Trouble(what, 1 if before is None else before.count + 1, time())
+        if len(self._troubles) > _TROUBLES:
+            del self._troubles[next(iter(self._troubles))]
+
+    @property
+    def troubles(self) -> list[Trouble]:
+        """What went wrong lately, the last at the end."""
+        return list(self._troubles.values())
+
+    @property
+    def errors(self) -> list[str]:
+        """The words of what went wrong lately."""
+        return [*self._troubles]
 
     @property
     def records(self) -> int:
@@ -115,6 +156,16 @@ class WorkerMetrics:
     def refused(self) -> Counter[tuple[str, str]]:
         """Refused records by (step, what was done with them)."""
         return sum((t.refused for t in self._tasks.values()), Counter())
+
+    def flows(self) -> Flows:
+        """Return what was read, written, passed on and changed."""
+        tasks = self._tasks.values()
+        return Flows(
+            read=self.by_topic,
+            written=sum((t.written for t in tasks), Counter(self.fed)),
+            made=sum((t.made for t in tasks), Counter()),
+            changed=sum((t.changed for t in tasks), Counter()),
+        )
 
     def latencies(self) -> dict[str, Latencies]:
         """Return how long records took from their timestamps to their commits, by topic, each a copy."""

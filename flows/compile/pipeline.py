@@ -221,6 +221,7 @@ class Pipeline:
 
     def changed(self, table: str, keys: list[bytes], states: Sequence[bytes | None]) -> None:
         """Learn of the rows that a commit changes, in order."""
+        self.metrics.changed[table] += len(keys)
         _add(self.changes, table, keys, states)
         if table in self.watched:
             _add(self.written, table, keys, states)

@@ -95,7 +95,7 @@ class TaskCompiler:
 
     def __init__(self, context: TaskContext) -> None:
         self.context, self.plan = context, context.plan
-        self.outbox = Outbox()
+        self.outbox = Outbox(context.metrics.written)
         self.pipeline = Pipeline(context.metrics, self.outbox, TaskClock(context.clock.now))
         self.dead = DeadLetterBox(
             dead_letters(self.plan.app), self.outbox, context.now_ms, context.metrics.count_refused
@@ -166,10 +166,10 @@ class TaskCompiler:
     def fan(self, step: str) -> FrameStep:
         """Return what passes a step's output on to all that read it."""
         thens = [self._reading(step, node) for node in self.plan.consumers(step)]
-        if len(thens) == 1:
-            return thens[0]
+        made = self.context.metrics.made
 
         def pass_on(frame: pl.DataFrame, batch: Batch) -> None:
+            made[step] += frame.height
             for then in thens:
                 then(frame, batch)
 

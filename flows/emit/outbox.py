@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 
 from flows.brokers.base import Headers, Outgoing, TopicPartition
@@ -10,11 +11,13 @@ from flows.brokers.base import Headers, Outgoing, TopicPartition
 class Outbox:
     """Gather a task's outputs by partition until its next commit.
 
-    `wake` is called at each record that is added, where they need not wait that long.
+    `wake` is called at each record that is added, where they need not wait that long. `counts` gets how many there
+    were, by topic.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, counts: Counter[str] | None = None) -> None:
         self.wake: Callable[[], None] | None = None
+        self._counts: Counter[str] = Counter() if counts is None else counts
         self._out: dict[TopicPartition, Outgoing] = {}
 
     def append(
@@ -35,6 +38,8 @@ class Outbox:
     def take(self) -> dict[TopicPartition, Outgoing]:
         """Hand over all and begin anew."""
         out, self._out = self._out, {}
+        for tp, records in out.items():
+            self._counts[tp.topic] += len(records)
         return out
 
     def __len__(self) -> int:

@@ -137,6 +137,7 @@ class SourceTask:
                 self.env.metrics.trouble(f"source {self.node.id}: {error}")
                 await asyncio.sleep(_RETRY)
         self.position = position
+        self.env.metrics.fed[self._topic.name] += len(values)
         self._progress(self.node.id, position, self.total)
 
     async def _wait_for_consumers(self) -> None:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from time import perf_counter, time
 from typing import Protocol
 
 from flows.brokers.base import Broker, TopicPartition
-from flows.latency import TOLD_BOUNDS, Latencies
+from flows.latency import Latencies
 from flows.metrics import WorkerMetrics
 from flows.run.task import Task
+from flows.run.trend import Trend, refused_by_step
 from flows.web.base import ErrorStatus, LatencyStatus, Status, TaskStatus
 
 _EVERY = 0.5
@@ -54,25 +55,25 @@ class StatusBoard:
         self._ends: dict[TopicPartition, int] = {}
         self._rate = 0.0
         self._rates: dict[str, float] = {}
-        self._shares: dict[str, float] = {}
         self._sizes: dict[str, int] = {}
+        self._trend = Trend(metrics)
         self._delay = 0.0
         self.longest_delay = 0.0
         self._latencies: deque[dict[str, Latencies]] = deque([{}], maxlen=_LATELY + 1)
 
     async def measure(self) -> None:
         """Measure until cancelled."""
-        before, stages, last = self._metrics.by_topic, self._metrics.seconds(), perf_counter()
+        before, last = self._metrics.by_topic, perf_counter()
         while True:
             # From now, not from `last`: where the broker takes long to tell the ends, there would be no time left.
             worst = await self._pulse(perf_counter() + _EVERY)
-            now, records, seconds = perf_counter(), self._metrics.by_topic, self._metrics.seconds()
+            now, records = perf_counter(), self._metrics.by_topic
             self._rates = {topic: (count - before[topic]) / (now - last) for topic, count in sorted(records.items())}
             self._rate = sum(self._rates.values())
-            self._shares = _shares(stages, seconds)
             self._delay, self.longest_delay = worst, max(worst, self.longest_delay)
             self._latencies.append(self._metrics.latencies())
-            before, stages, last = records, seconds, now
+            self._trend.measure(sum(t.lag_of(self._ends) for t in self._held.tasks.values()) if self._ends else None)
+            before, last = records, now
             self._sizes = {t.id: t.state.store.size() for t in self._held.tasks.values() if t.ready and t.state}
             inputs = [tp for task in list(self._held.tasks.values()) for tp in task.positions]
             self._ends = await self._broker.end_offsets(inputs)
@@ -99,14 +100,20 @@ class StatusBoard:
             restored=_restored(tasks),
             loop_lag=self._delay,
             tasks=tasks,
-            stages=self._shares,
+            stages=self._trend.shares(),
             latency=self._latency(),
             rates=self._rates,
             memory=resident_bytes(),
             caches=self._caches(),
-            refused=_by_step(self._metrics.refused),
+            refused=dict(refused_by_step(self._metrics)),
             late=dict(self._metrics.late),
-            errors=tuple(ErrorStatus(step="worker", message=m) for m in self._metrics.errors),
+            flow=self._trend.flow(),
+            busy=self._trend.busy(),
+            lag_growth=self._trend.lag_growth(),
+            refused_lately=self._trend.refused(),
+            errors=tuple(
+                ErrorStatus(step="worker", message=t.what, count=t.count, at=t.at) for t in self._metrics.troubles
+            ),
         )
 
     def _latency(self) -> dict[str, LatencyStatus]:
@@ -117,7 +124,7 @@ class StatusBoard:
                 p50=found.quantile(0.5),
                 p99=found.quantile(0.99),
                 records=found.count,
-                histogram=_histogram(found),
+                histogram=found.picture(),
             )
             for topic, found in sorted(lately.items())
             if found.count
@@ -147,29 +154,8 @@ def resident_bytes() -> int:
         return 0
 
 
-def _histogram(found: Latencies) -> tuple[tuple[float, int], ...]:
-    reached = [*found.up_to(TOLD_BOUNDS), found.count]
-    counts = [n - before for n, before in zip(reached, [0, *reached], strict=False)]
-    pairs = list(zip([*TOLD_BOUNDS, found.longest], counts, strict=True))
-    filled = [place for place, (_, count) in enumerate(pairs) if count]
-    return tuple(pairs[filled[0] : filled[-1] + 1]) if filled else ()
-
-
-def _by_step(refused: Counter[tuple[str, str]]) -> dict[str, int]:
-    steps: Counter[str] = Counter()
-    for (step, _), count in refused.items():
-        steps[step] += count
-    return dict(steps)
-
-
 def _restored(tasks: Iterable[TaskStatus]) -> float:
     """Return how much of all that is being restored is there already, from 0 to 1."""
     waiting = [t for t in tasks if t.state == "restoring"]
     total = sum(t.total for t in waiting)
     return sum(t.done for t in waiting) / total if total else (0.0 if waiting else 1.0)
-
-
-def _shares(before: dict[str, float], after: dict[str, float]) -> dict[str, float]:
-    spent = {stage: after[stage] - before[stage] for stage in after}
-    total = sum(spent.values())
-    return {stage: seconds / total for stage, seconds in spent.items()} if total else {}

@@ -60,6 +60,15 @@ class LatencyStatus(msgspec.Struct, frozen=True, kw_only=True):
     histogram: tuple[tuple[float, int], ...] = ()
 
 
+class Flow(msgspec.Struct, frozen=True, kw_only=True):
+    """Records a second: read and written by topic, passed on by step; and changed rows a second by table."""
+
+    read: dict[str, float] = {}
+    written: dict[str, float] = {}
+    made: dict[str, float] = {}
+    changed: dict[str, float] = {}
+
+
 class Status(msgspec.Struct, frozen=True, kw_only=True):
     """A worker at this moment.
 
@@ -70,7 +79,9 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     event loop answered late lately, `memory` the bytes that the process has (RSS; 0 where the system does not tell),
     `caches` those that all stores share: "blocks", of which "pinned" cannot go, and "memtables".
     `latency` tells, by topic, how long the records of the last ten seconds took. `refused` and `late` are records since
-    the start, by step and by table.
+    the start, by step and by table. Of the last seconds are told: the `flow` through topics, steps and tables; how
+    `busy` the worker is, in seconds a second that go to all stages; the `lag_growth` in records a second; and how many
+    records were `refused_lately`, by step.
     """
 
     app: str
@@ -92,6 +103,10 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     caches: dict[str, int] = {}
     refused: dict[str, int] = {}
     late: dict[str, int] = {}
+    flow: Flow = Flow()
+    busy: float = 0.0
+    lag_growth: float = 0.0
+    refused_lately: dict[str, int] = {}
 
 
 class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -116,6 +131,10 @@ class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
     caches: dict[str, int] = {}
     refused: dict[str, int] = {}
     late: dict[str, int] = {}
+    flow: Flow = Flow()
+    busy: float = 0.0
+    lag_growth: float = 0.0
+    refused_lately: dict[str, int] = {}
     trouble: str | None = None
 
 
@@ -124,6 +143,18 @@ class GroupStatus(msgspec.Struct, frozen=True, kw_only=True):
 
     workers: tuple[WorkerStatus, ...]
     unheld: tuple[str, ...] = ()
+
+
+class Advice(msgspec.Struct, frozen=True, kw_only=True):
+    """What a person should know of the group: `words` say it, `todo` what to do about it, if anything.
+
+    `level` is "good", "info", "warn" or "bad"; `page` the part of the page that tells more: "workers" or "topics".
+    """
+
+    level: str
+    words: str
+    todo: str = ""
+    page: str = ""
 
 
 class StatusSource(Protocol):

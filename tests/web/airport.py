@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import AsyncIterator
+from functools import cache
 from typing import Any, NamedTuple
 
+import flows
+from dsl.plan.graph import Plan
+from flows import count, mean, tumbling
 from flows.errors import FlowsError
 from flows.query.base import Missing
 from flows.web import Limits, Status, TaskStatus, WebServer
@@ -52,9 +57,35 @@ class Site:
         return self.answer
 
     def server(self, **options: Any) -> WebServer:
-        return WebServer(
-            self.tables, self, self.query, **{"port": 0, "limits": Limits(pace=0.05, memory=0.0), **options}
-        )
+        kept = {"port": 0, "limits": Limits(pace=0.05, memory=0.0), "plan": airport_plan()}
+        return WebServer(self.tables, self, self.query, **{**kept, **options})
+
+
+@cache
+def airport_plan() -> Plan:
+    """The plan of an app with the tables of `airport`: a topic, a declared table behind a repartition, an agent."""
+    app = flows.App("airport")
+
+    class Departure(flows.Record):
+        carrier: str
+        origin: str
+        delay: float | None
+        at: float
+
+    departures = app.topic("departures", value=Departure, key="origin", timestamp="at", partitions=4)
+    left = departures.filter(flows.col("delay").is_not_null())
+    hours = left.group_by("carrier").window(tumbling("1h"))
+    hours.agg(flights=count(), mean_delay=mean("delay")).table("delays_by_carrier")
+    streak = app.table("late_streak", key=str, value=int, default=int)
+    alerts = app.topic("alerts", value=dict)
+
+    @app.agent(left, sink=[alerts])
+    async def watch(stream: AsyncIterator[Departure]) -> AsyncIterator[dict[str, object]]:
+        async for flight in stream:
+            streak[flight.origin] = streak[flight.origin] + 1
+            yield {"origin": flight.origin}
+
+    return app.plan()
 
 
 def airport(bound: int = 10_000) -> Site:

@@ -78,11 +78,12 @@ class Browser:
         """Return the visible text of the first such element."""
         return self.find(selector).text
 
-    def rows(self) -> list[list[str]]:
-        """Return the texts of the table's cells, row by row."""
+    def rows(self, grid: str = ".grid") -> list[list[str]]:
+        """Return the texts of a table's cells, row by row."""
         cells: list[list[str]] = self.script(
-            "return [...document.querySelectorAll('.grid tbody tr')]"
-            ".map(row => [...row.cells].map(cell => cell.textContent))"
+            "return [...document.querySelectorAll(`${arguments[0]} tbody tr`)]"
+            ".map(row => [...row.cells].map(cell => cell.textContent))",
+            grid,
         )
         return cells
 
@@ -124,6 +125,19 @@ class Browser:
         """Keep a picture of the page."""
         path.parent.mkdir(parents=True, exist_ok=True)
         self.driver.save_screenshot(str(path))
+
+    def look(self, name: str, *, phone: bool = True) -> None:
+        """Keep pictures in both lights, and of a phone, where FLOWS_SCREENSHOTS names a folder for them, as in CI."""
+        folder = os.environ.get("FLOWS_SCREENSHOTS")
+        if folder is None:
+            return
+        for light, dark in (("light", False), ("dark", True)):
+            self.resize(DESKTOP, dark=dark)
+            self.screenshot(Path(folder) / f"{name}-{light}.png")
+        if phone:
+            self.resize(PHONE)
+            self.screenshot(Path(folder) / f"{name}-phone.png")
+        self.resize(DESKTOP)
 
 
 @pytest.fixture(scope="session")

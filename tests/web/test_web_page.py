@@ -21,7 +21,7 @@ LIT = "return [...document.querySelectorAll('.lit-a, .lit-b')].map(cell => cell.
 @pytest.fixture
 def page(browser: Browser, served: Served) -> Browser:
     """The first table's page, with its rows."""
-    browser.open(served.address)
+    browser.open(served.address + "/#/tables")
     shows(browser, [["AA", "3", "4.25"], ["B6", "3", "4.25"], ["UA", "3", "4.25"]])
     return browser
 
@@ -38,7 +38,7 @@ def hash_of(browser: Browser) -> str:
     return str(browser.script("return location.hash"))
 
 
-def test_it_opens_on_the_first_table_with_the_list_at_its_side(page: Browser) -> None:
+def test_tables_open_on_the_first_with_the_list_at_their_side(page: Browser) -> None:
     names = [link.text for link in page.all(".tablelink")]
     assert names == ["delays_by_carrier\ntumbling 1h", "late_streak\ndictionary"]
     assert page.text("h1") == "delays_by_carrier"
@@ -76,7 +76,7 @@ def test_rows_come_in_order_and_go(page: Browser, served: Served) -> None:
 
 def test_an_empty_table_fills(browser: Browser, served: Served) -> None:
     served.do(served.site.tables.add, "a_first", ("id",), {"n": "int"}, "tumbling 1m")
-    browser.open(served.address)
+    browser.open(served.address + "/#/tables")
     browser.until(lambda: browser.text(".empty") == "No rows yet. They appear here as they are committed.")
     served.put("a_first", {"id": "x", "window_start": 60.0, "window_end": 120.0, "n": 1})
     shows(browser, [["x", "1"]])
@@ -172,7 +172,7 @@ def test_the_json_link_is_the_same_rows(page: Browser) -> None:
 def test_tables_change_by_link_and_the_back_button(page: Browser) -> None:
     page.find("[data-name=late_streak]").click()
     shows(page, [["JFK", "2"], ["LGA", "0"]])
-    assert page.find("[aria-current=page]").get_attribute("data-name") == "late_streak"
+    assert page.find(".tablelink[aria-current]").get_attribute("data-name") == "late_streak"
     assert page.all("select") == []
     page.driver.back()
     page.until(lambda: carriers(page) == ["AA", "B6", "UA"])
@@ -197,7 +197,7 @@ def test_tables_change_by_link_and_the_back_button(page: Browser) -> None:
 def test_values_read_well(browser: Browser, served: Served, value: object, kind: str, text: str) -> None:
     served.do(served.site.tables.add, "a_first", ("key",), {"value": kind})
     served.put("a_first", {"key": "k", "value": value})
-    browser.open(served.address)
+    browser.open(served.address + "/#/tables")
     shows(browser, [["k", text]])
 
 
@@ -206,7 +206,7 @@ def test_hostile_names_keys_and_values_are_text(browser: Browser, served: Served
     served.do(served.site.tables.add, f"a{evil}", ("key",), {"value": evil})
     served.put(f"a{evil}", {"key": evil, "value": {evil: "</script><script>window.hit=1</script>"}})
     served.become(app=evil, worker="<b>w</b>")
-    browser.open(served.address)
+    browser.open(served.address + "/#/tables")
     browser.until(lambda: browser.rows() and browser.rows()[0][0] == evil)
     browser.until(lambda: browser.text(".brand-name") == evil)
     browser.type("input[type=search]", "<img")
@@ -228,8 +228,12 @@ def test_it_is_used_by_keyboard_alone(page: Browser) -> None:
         return str(page.script("return document.activeElement.textContent || document.activeElement.ariaLabel"))
 
     page.press(Keys.TAB)
-    assert focus() == "Skip to the table"
+    assert focus() == "Skip to the content"
     page.press(Keys.TAB)
+    assert focus() == "Overview"
+    page.press(Keys.ARROW_RIGHT)
+    assert focus() == "Tables"
+    page.press(*[Keys.TAB] * 4)
     assert focus().startswith("delays_by_carrier")
     page.press(Keys.ARROW_DOWN)
     assert focus().startswith("late_streak")

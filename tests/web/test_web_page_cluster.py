@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.web.browser import DESKTOP, PHONE, Browser
+from tests.web.browser import Browser
 from tests.web.workers import Harbour, arrival
 
 pytestmark = [pytest.mark.browser, pytest.mark.crash]
 
 SHIPS = 40
+WORKERS, TASKS = "[aria-label=Workers]", "[aria-label=Tasks]"
 
 
 class Quay:
@@ -47,19 +47,6 @@ def quay(tmp_path: Path, browser: Browser) -> Iterator[Quay]:
             quay.do(quay.harbour.__aexit__())
 
 
-def look(browser: Browser, name: str) -> None:
-    """Keep pictures in both lights, where FLOWS_SCREENSHOTS names a folder for them."""
-    folder = os.environ.get("FLOWS_SCREENSHOTS")
-    if folder is None:
-        return
-    for light, dark in (("light", False), ("dark", True)):
-        browser.resize(DESKTOP, dark=dark)
-        browser.screenshot(Path(folder) / f"{name}-{light}.png")
-    browser.resize(PHONE)
-    browser.screenshot(Path(folder) / f"{name}-phone.png")
-    browser.resize(DESKTOP)
-
-
 def test_a_page_shows_both_workers_and_what_a_dead_one_takes_along(quay: Quay, browser: Browser) -> None:
     harbour, do = quay.harbour, quay.do
     do(harbour.send(arrival(n) for n in range(SHIPS)))
@@ -75,26 +62,26 @@ def test_a_page_shows_both_workers_and_what_a_dead_one_takes_along(quay: Quay, b
     browser.until(lambda: browser.text(".pill") == "Live", "a page that is live")
     assert browser.text(".brand-worker") == f"{ids[alive]} · one of 2 workers"
     assert not browser.find(".lack").is_displayed()
-    look(browser, "rows")
+    browser.look("cluster-rows")
 
-    browser.find(".grouplink").click()
-    browser.until(lambda: len(browser.rows()) == 2 + 8, "workers and tasks")
-    workers = browser.rows()[:2]
+    browser.find("[data-page=workers]").click()
+    browser.until(lambda: len(browser.rows(TASKS)) == 8, "tasks")
+    workers = browser.rows(WORKERS)
     assert [cells[0] for cells in workers] == [f"{ids[alive]} (this one)", ids[dead]]
     assert [cells[-1] for cells in workers] == [alive, dead]
-    assert {cells[2] for cells in browser.rows()[2:]} == set(ids.values())
-    assert {cells[1] for cells in browser.rows()[2:]} == {"running"}
-    look(browser, "workers")
+    assert {cells[2] for cells in browser.rows(TASKS)} == set(ids.values())
+    assert {cells[1] for cells in browser.rows(TASKS)} == {"running"}
+    browser.look("cluster-workers")
 
     harbour.kill(dead)
-    browser.until(lambda: browser.rows()[1][1] == "does not answer", "a worker that is silent")
+    browser.until(lambda: browser.rows(WORKERS)[1][1] == "does not answer", "a worker that is silent")
     assert browser.text(".pill") == "1 of 2 workers silent"
-    look(browser, "workers-one-dead")
+    browser.look("cluster-workers-one-dead")
     browser.open(f"{alive}/#/tables/{table}?window=all")
     lack = browser.until(lambda: browser.text(".lack"), "what is missing")
     assert lack.startswith("Some rows are missing here:\npartition")
     assert f"{ids[dead]} does not answer" in lack
-    look(browser, "rows-one-dead")
+    browser.look("cluster-rows-one-dead")
 
     browser.until(lambda: not browser.find(".lack").is_displayed() and len(browser.rows()) == rows, "all rows again")
     browser.until(lambda: browser.text(".pill") == "Live", "a page that is live again")

@@ -15,7 +15,9 @@ from tests.web.served import Served
 pytestmark = pytest.mark.browser
 
 FRAMES = """
-  window.frames_ = 0; window.gap_ = 0; window.values_ = new Set();
+  window.frames_ = 0; window.gap_ = 0; window.values_ = new Set(); window.long_ = [];
+  new PerformanceObserver((list) => window.long_.push(...list.getEntries().map((task) => task.duration)))
+    .observe({ type: "longtask" });
   let last = performance.now();
   const frame = (now) => {
     window.frames_ += 1;
@@ -50,7 +52,7 @@ def carriers(browser: Browser) -> list[str]:
 
 
 def test_a_restarted_worker_is_found_again_and_said(browser: Browser, served: Served) -> None:
-    browser.open(served.address)
+    browser.open(served.address + "/#/tables")
     browser.until(lambda: carriers(browser) == ["AA", "B6", "UA"])
     served.stop()
     browser.until(lambda: browser.text(".pill") == "Disconnected")
@@ -68,7 +70,7 @@ def test_a_restarted_worker_is_found_again_and_said(browser: Browser, served: Se
 
 
 def test_a_worker_that_hangs_is_not_called_live(browser: Browser, served: Served) -> None:
-    browser.open(served.address)
+    browser.open(served.address + "/#/tables")
     browser.until(lambda: browser.text(".pill") == "Live")
     browser.script("const timeout = AbortSignal.timeout; AbortSignal.timeout = () => timeout.call(AbortSignal, 300)")
     goes_on = threading.Event()
@@ -97,7 +99,7 @@ def test_a_worker_that_comes_back_with_other_tables_shows_them(browser: Browser,
 
 def test_a_worker_with_a_token_asks_for_it(browser: Browser, serve: Callable[..., Served]) -> None:
     served = serve(airport(), token="open sesame")
-    browser.open(served.address)
+    browser.open(served.address + "/#/tables")
     browser.type("dialog input", "wrong")
     browser.find("dialog button").click()
     browser.until(lambda: browser.find("dialog input").get_property("value") == "")
@@ -113,7 +115,7 @@ def test_a_worker_with_a_token_asks_for_it(browser: Browser, serve: Callable[...
 
 def test_too_many_streams_are_told_at_the_table(browser: Browser, serve: Callable[..., Served]) -> None:
     served = serve(airport(), limits=Limits(streams=0))
-    browser.open(served.address)
+    browser.open(served.address + "/#/tables")
     browser.until(lambda: "These rows are not live: 0 change streams are open" in browser.text("main"))
     assert all("503" in error for error in browser.errors())
 
@@ -135,7 +137,7 @@ def test_more_rows_than_anyone_reads_are_counted_and_not_drawn(browser: Browser,
 
 def test_a_flood_past_the_bound_ends_in_the_right_rows(browser: Browser, serve: Callable[..., Served]) -> None:
     served = serve(airport(bound=50))
-    browser.open(served.address)
+    browser.open(served.address + "/#/tables")
     browser.until(lambda: carriers(browser) == ["AA", "B6", "UA"])
     for turn in range(20):
         served.put("delays_by_carrier", *(delay(f"C{n:03}", 3, flights=turn) for n in range(200)))
@@ -154,8 +156,9 @@ def test_a_thousand_changes_a_second_leave_it_responsive(browser: Browser, serve
     flood.start()
     try:
         browser.until(lambda: browser.script("return window.values_.size") >= 8, "eight different numbers")
-        frames, gap = browser.script("return [window.frames_, window.gap_]")
-        print(f"{frames} frames, longest gap {gap:.0f} ms")
+        frames, gap, long = browser.script("return [window.frames_, window.gap_, window.long_]")
+        told = f"{len(long)} tasks above 50 ms, the longest {max(long, default=0):.0f} ms"
+        print(f"{frames} frames, longest gap {gap:.0f} ms; {told}")
         assert frames >= 16
         assert gap < 2000
         browser.type("input[type=search]", "C39")
@@ -194,7 +197,7 @@ def test_a_phone_shows_it_all_without_sideways_scrolling(browser: Browser, serve
 @pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 def test_text_is_readable_in_both_lights(browser: Browser, served: Served, size: tuple[int, int], dark: bool) -> None:
-    browser.open(served.address, size, dark=dark)
+    browser.open(served.address + "/#/tables", size, dark=dark)
     browser.until(lambda: browser.rows() and browser.text(".pill") == "Live")
     ground = browser.script("return getComputedStyle(document.body).backgroundColor")
     assert (sum(int(part) for part in ground[4:-1].split(",")) < 200) == dark

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import time
+
 import msgspec
 from aiohttp import web
 
+from flows.web.advice import advise
 from flows.web.answers import answer
 from flows.web.api.parameters import LOCAL, SCOPE, scope_of
-from flows.web.base import CONTEXT, Context, GroupStatus, Status, TaskStatus, WorkerStatus
+from flows.web.base import CONTEXT, Advice, Context, GroupStatus, Status, TaskStatus, WorkerStatus
 from flows.web.endpoint import Endpoint
 
 
 class WorkerAndGroup(Status, frozen=True, kw_only=True):
-    """This worker; and all workers of the group, this one first, with the tasks that none of them holds."""
+    """This worker; and all workers of the group, this one first, with the tasks that none of them holds.
+
+    `advice` says in words how all of them are, the worst first.
+    """
 
     workers: tuple[WorkerStatus, ...] = ()
     unheld: tuple[str, ...] = ()
+    advice: tuple[Advice, ...] = ()
 
 
 class Tasks(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,10 +45,11 @@ async def show_status(request: web.Request) -> web.Response:
     """Tell how the worker is, and unless `?scope=local` how the others of its group are."""
     context = request.app[CONTEXT]
     status = context.status.status()
-    if context.group is None or scope_of(request) == LOCAL:
+    if scope_of(request) == LOCAL:
         return answer(status)
-    group = await context.group.status()
-    return answer({**msgspec.structs.asdict(status), **msgspec.structs.asdict(group)})
+    group = await group_of(context)
+    told = {} if context.group is None else msgspec.structs.asdict(group)
+    return answer({**msgspec.structs.asdict(status), **told, "advice": advise(group, time.time())})
 
 
 async def list_workers(request: web.Request) -> web.Response:

@@ -14,6 +14,36 @@ export function number(value, type = "") {
   return value !== 0 && Math.abs(value) < 0.01 ? small.format(value) : two.format(value);
 }
 
+/** A rate or a large count in few letters: `0.4`, `12`, `1,234`, `48.2k`, `1.3M`. */
+export function rate(number) {
+  if (number < 10) return String(Math.round(number * 10) / 10);
+  if (number < 10_000) return whole.format(number);
+  return number < 1e6 ? `${Math.round(number / 100) / 10}k` : `${Math.round(number / 1e5) / 10}M`;
+}
+
+/** A span of time in one unit: `4 ms`, `1.2 s`, `3 min`, `5 h`, `12 days`, `13 years`. */
+export function span(seconds) {
+  const units = [
+    [1, 1000, "ms"],
+    [60, 1, "s"],
+    [5400, 1 / 60, "min"],
+    [172_800, 1 / 3600, "h"],
+    [63_072_000, 1 / 86_400, "days"],
+    [Infinity, 1 / 31_536_000, "years"],
+  ];
+  const [, factor, name] = units.find(([below]) => seconds < below);
+  const amount = seconds * factor;
+  return `${amount < 10 && name !== "ms" ? Math.round(amount * 10) / 10 : Math.round(amount)} ${name}`;
+}
+
+export function bytes(number) {
+  const power = Math.min(4, Math.max(0, Math.floor(Math.log2(number || 1) / 10)));
+  const amount = number / 1024 ** power;
+  return `${amount < 10 && power ? Math.round(amount * 10) / 10 : Math.round(amount)} ${["B", "KiB", "MiB", "GiB", "TiB"][power]}`;
+}
+
+export const percent = (share) => (share > 0 && share < 0.01 ? "< 1 %" : `${Math.round(share * 100)} %`);
+
 /** What a cell shows; nested values as JSON. */
 export function value(item, type = "") {
   if (item === null || item === undefined) return "–";

@@ -8,13 +8,18 @@ import { Notice } from "./notice.js";
 import { address, here, rewrite } from "./router.js";
 import { Sidebar } from "./sidebar.js";
 import { WorkerStatus } from "./status.js";
+import { Tabs } from "./tabs.js";
+import { OverviewPage } from "./pages/overview.js";
+import { SqlPage } from "./pages/sql.js";
 import { TablePage } from "./pages/table.js";
+import { TopicsPage } from "./pages/topics.js";
 import { WorkersPage } from "./pages/workers.js";
 
-const PAGES = { tables: TablePage, workers: WorkersPage };
+const PAGES = { overview: OverviewPage, tables: TablePage, sql: SqlPage, topics: TopicsPage, workers: WorkersPage };
 
 const main = document.getElementById("main");
 const header = new Header(document.getElementById("header"));
+const tabs = new Tabs(document.getElementById("tabs"));
 const notice = new Notice(document.getElementById("notice"));
 const sidebar = new Sidebar(document.getElementById("sidebar"));
 const status = new WorkerStatus();
@@ -24,11 +29,17 @@ let page = null;
 
 function show() {
   const place = here();
-  if (!place.page && tables?.length) {
+  if (!place.page) {
+    rewrite(address("overview", []));
+    return;
+  }
+  if (place.page === "tables" && !place.names[0] && tables?.length) {
     rewrite(address("tables", [tables[0].name]));
     return;
   }
-  sidebar.mark(place.names[0], place.page);
+  tabs.mark(place.page);
+  if (place.page === "tables") sidebar.show("Tables", (tables ?? []).map(tableItem), place.names[0], "This app keeps no tables.");
+  else if (place.page !== "topics") sidebar.hide();
   if (page?.accepts(place)) page.update(place.parameters);
   else open(place);
 }
@@ -37,15 +48,21 @@ function open(place) {
   page?.close();
   page = null;
   main.replaceChildren();
+  main.scrollTop = 0;
   if (!tables) return;
   const Page = PAGES[place.page];
-  if (Page) page = new Page(main, place, { tables, notice, status });
-  else if (place.page) main.append(message("There is no such page", "Choose a table from the list."));
-  else main.append(message("No tables yet", "Tables that the flow module declares are listed here."));
+  if (place.page === "tables" && !place.names[0]) main.append(message("No tables yet", "Tables that the flow module declares are listed here."));
+  else if (Page) page = new Page(main, place, { tables, notice, status, sidebar });
+  else main.append(message("There is no such page", "Choose one above."));
 }
 
 function message(title, words) {
   return el("div", { class: "message" }, el("h1", {}, title), el("p", {}, words));
+}
+
+function tableItem(table) {
+  const kind = table.window ?? (table.kind === "declared" ? "no windows" : table.kind);
+  return { name: table.name, kind, href: address("tables", [table.name]) };
 }
 
 async function loadTables() {
@@ -60,7 +77,6 @@ async function loadTables() {
   found = found.map(({ holders: _holders, ...table }) => table);
   if (JSON.stringify(found) === JSON.stringify(tables)) return;
   tables = found;
-  sidebar.show(tables, here().names[0], here().page);
   page?.close();
   page = null;
   show();
@@ -68,7 +84,6 @@ async function loadTables() {
 
 status.addEventListener("status", (event) => {
   header.show(event.detail);
-  sidebar.count(event.detail);
   if (!tables) loadTables();
 });
 status.addEventListener("lost", (event) => {

@@ -1,11 +1,12 @@
 // The page of one table: its rows live, a key to filter by, a window, an order. All of it is in the address.
 
-import { request, tablePath, token } from "../api.js";
-import { el, say } from "../dom.js";
+import { attribute, el, say } from "../dom.js";
 import * as format from "../format.js";
 import { lackLines } from "../group.js";
 import { address, rewrite } from "../router.js";
+import { Downloads } from "./downloads.js";
 import { Grid } from "./grid.js";
+import { History } from "./history.js";
 import { LiveRows } from "./live.js";
 import { RowStore } from "./rows.js";
 import { WindowPicker } from "./windows.js";
@@ -34,7 +35,10 @@ export class TablePage {
     oninput: () => this.#typed(),
   });
   #count = el("span", { class: "count" });
-  #json = el("a", { class: "json", target: "_blank", rel: "noopener" }, "JSON");
+  #downloads = new Downloads();
+  #history = null;
+  #numbers = [];
+  #toggle = el("button", { class: "field", type: "button", onclick: () => this.#openChart() }, "Chart");
   #lack = el("div", { class: "lack", role: "status", hidden: true });
   #trouble = el("p", { class: "note", role: "alert", hidden: true });
   #pages = 1;
@@ -43,6 +47,7 @@ export class TablePage {
   #note = el("p", { class: "note", hidden: true }, this.#cut, this.#more);
   #empty = el("p", { class: "empty", hidden: true });
   #picker = null;
+  #place = el("div", { class: "history-place" });
   #shortcut = (event) => this.#key(event);
 
   constructor(root, place, { tables }) {
@@ -68,18 +73,21 @@ export class TablePage {
       key: parameters.get("key") ?? "",
       window: this.#info.window === null ? null : (parameters.get("window") ?? "newest"),
       sort: parameters.get("sort") ?? "",
+      chart: parameters.get("chart") ?? "",
+      keys: parameters.get("keys") ?? "",
     };
     if (document.activeElement !== this.#filter) this.#filter.value = this.#choice.key;
     this.#picker?.choose(this.#choice.window);
-    this.#json.href = this.#path({ limit: 1000 });
+    this.#downloads.show(this.#name, { key: this.#choice.key, window: this.#choice.window === "all" ? null : this.#choice.window });
+    this.#showChart();
     this.#grid.arrange(parseSort(this.#choice.sort), this.#choice.window === "all");
     if (before?.key !== this.#choice.key || before?.window !== this.#choice.window) this.#listen();
   }
 
   /** The address of what is shown, or would be with a change to it. */
   address(change = {}) {
-    const { key, window, sort } = { ...this.#choice, ...change };
-    return address("tables", [this.#name], { window: window === "newest" ? "" : window, key, sort });
+    const { window, ...rest } = { ...this.#choice, ...change };
+    return address("tables", [this.#name], { window: window === "newest" ? "" : window, ...rest });
   }
 
   /** The worker is there again. */
@@ -93,6 +101,7 @@ export class TablePage {
     this.#live?.close();
     this.#grid?.close();
     this.#picker?.close();
+    this.#history?.close();
   }
 
   #build(root) {
@@ -103,19 +112,46 @@ export class TablePage {
       onDrawn: (shown) => this.#drawn(shown),
     });
     if (info.window !== null) this.#picker = new WindowPicker(info.name, (window) => this.#go({ window }));
-    this.#json.addEventListener("click", (event) => this.#openJson(event));
+    this.#numbers = info.columns.filter(([name, type]) => isNumber(type) && !info.keys.includes(name) && !name.startsWith("window_")).map(([name]) => name);
     document.addEventListener("keydown", this.#shortcut);
     const about = [info.window ?? info.kind, `by ${info.keys.join(", ")}`].join(" · ");
     root.append(
       el("div", { class: "title" }, el("h1", {}, info.name), el("span", { class: "quiet" }, about)),
       ...(info.window === null ? [] : [this.#bounds]),
       this.#lack,
-      el("div", { class: "tools" }, this.#filter, this.#picker?.element, this.#count, this.#json),
+      el("div", { class: "tools" }, this.#filter, this.#picker?.element, this.#charts() ? this.#toggle : null, this.#count, this.#downloads.element),
+      this.#place,
       this.#grid.element,
       this.#empty,
       this.#note,
       this.#trouble,
     );
+  }
+
+  /** Whether there is anything to draw: numbers in windows. */
+  #charts() {
+    return this.#info.window !== null && this.#numbers.length > 0;
+  }
+
+  #openChart() {
+    this.#go({ chart: this.#choice.chart ? "" : this.#numbers[0], keys: "" });
+  }
+
+  #showChart() {
+    const { chart, keys, key } = this.#choice;
+    const wanted = this.#charts() && this.#numbers.includes(chart);
+    attribute(this.#toggle, "aria-pressed", String(wanted));
+    if (!wanted) {
+      this.#history?.close();
+      this.#history = null;
+      this.#place.replaceChildren();
+      return;
+    }
+    if (!this.#history) {
+      this.#history = new History(this.#info, this.#numbers, (change) => this.#go(change));
+      this.#place.append(this.#history.element);
+    }
+    this.#history.show(chart, listOf(keys), key);
   }
 
   #listen() {
@@ -170,6 +206,7 @@ export class TablePage {
   #drawn(shown) {
     const { size, partial } = this.#store;
     const first = this.#store.all()[0]?.values;
+    this.#history?.follow(this.#store.all());
     this.#picker?.saw(first?.window_start, first?.window_end);
     if (first && this.#choice.window !== "all") this.#showBounds(first.window_start);
     const rows = `${format.count(size)}${partial ? "+" : ""} ${size === 1 ? "row" : "rows"}`;
@@ -209,19 +246,19 @@ export class TablePage {
       this.#go({ key: "" });
     }
   }
+}
 
-  #path(more) {
-    const { key, window } = this.#choice;
-    return tablePath(this.#name, "", { key, window: window === "all" ? null : window, ...more });
-  }
+function isNumber(type) {
+  return /int|float|double|decimal|number/i.test(type);
+}
 
-  /** A link carries no token: fetch with it and hand the answer over as a file. */
-  async #openJson(event) {
-    if (!token()) return;
-    event.preventDefault();
-    const file = URL.createObjectURL(await (await request(this.#json.getAttribute("href"))).blob());
-    el("a", { href: file, download: `${this.#name}.json` }).click();
-    URL.revokeObjectURL(file);
+/** The keys in an address, as far as they can be read. */
+function listOf(text) {
+  try {
+    const found = JSON.parse(text || "[]");
+    return Array.isArray(found) ? found.map(String) : [];
+  } catch {
+    return [];
   }
 }
 

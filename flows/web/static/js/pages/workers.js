@@ -1,19 +1,29 @@
-// The page of the group: who is in it, who holds which task, and how each of them is.
+// What runs where: the app's agents and timers, the workers of the group, and the tasks that each of them holds.
 
-import { attribute, el, say } from "../dom.js";
+import { json } from "../api.js";
+import { attribute, el, fit, say } from "../dom.js";
 import * as format from "../format.js";
-import { address } from "../router.js";
 import { count, taskState, tasksOf } from "../group.js";
+import { address } from "../router.js";
+import { sheet } from "../sheet.js";
+import { TaskSheet } from "./tasks.js";
 
-const TASK_COLUMNS = ["task", "state", "worker", "records behind", "event time, UTC"];
-const WORKER_COLUMNS = ["worker", "state", "tasks", "records/s", "records behind", "address"];
-const NUMERIC = new Set(["tasks", "records/s", "records behind"]);
+const WORKERS = ["worker", "state", "tasks", "records/s", "records behind", "memory", "up for", "address"];
+const AGENTS = ["agent", "reads", "writes to", "keeps", "copies", "on error", "refused"];
+const TIMERS = ["timer", "when", "where", "uses"];
+const EVERY = 5000;
 
 export class WorkersPage {
   #about = el("span", { class: "quiet" });
-  #workers = table(WORKER_COLUMNS, "Workers");
-  #tasks = table(TASK_COLUMNS, "Tasks");
+  #restoring = el("section", { class: "restoring", "aria-label": "Being restored", hidden: true });
+  #workers = sheet(WORKERS, "Workers", ["tasks", "records/s", "records behind", "memory", "up for"]);
+  #tasks = new TaskSheet();
+  #agents = sheet(AGENTS, "Agents", ["copies", "refused"]);
+  #timers = sheet(TIMERS, "Timers");
+  #own = el("div", { class: "own" });
   #status;
+  #timer = null;
+  #closed = false;
   #listener = () => this.#draw();
 
   constructor(root, _place, { status }) {
@@ -24,12 +34,15 @@ export class WorkersPage {
         "div",
         { class: "sheets" },
         el("div", { class: "title" }, el("h1", {}, "Workers"), this.#about),
+        this.#restoring,
         this.#workers.element,
+        this.#own,
         el("h2", { class: "subtitle" }, "Tasks"),
         this.#tasks.element,
       ),
     );
     this.#draw();
+    this.#load();
   }
 
   accepts(place) {
@@ -42,76 +55,88 @@ export class WorkersPage {
     return address("workers", []);
   }
 
-  retry() {}
+  retry() {
+    this.#load();
+  }
 
   close() {
+    this.#closed = true;
+    clearTimeout(this.#timer);
     this.#status.removeEventListener("status", this.#listener);
+  }
+
+  async #load() {
+    clearTimeout(this.#timer);
+    try {
+      const [agents, timers] = await Promise.all([json("/api/agents"), json("/api/timers")]);
+      if (this.#closed) return;
+      this.#agents.show(agents.map(agentCells));
+      this.#timers.show(timers.map(timerCells));
+      const parts = [
+        ...(agents.length ? [el("h2", { class: "subtitle" }, "Agents"), this.#agents.element] : []),
+        ...(timers.length ? [el("h2", { class: "subtitle" }, "Timers"), this.#timers.element] : []),
+      ];
+      if (this.#own.children.length !== parts.length) this.#own.replaceChildren(...parts);
+    } catch {
+      // The status says what is wrong, and this is asked for again.
+      if (this.#closed) return;
+    }
+    this.#timer = setTimeout(() => this.#load(), EVERY);
   }
 
   #draw() {
     const status = this.#status.known;
     if (!status) return;
     const workers = status.workers ?? [{ ...status, here: true, address: "", trouble: null }];
-    const unheld = (status.unheld ?? []).map((id) => ({ id, worker: null, state: "nobody holds it", lag: null }));
-    const tasks = [...tasksOf(status), ...unheld].sort((a, b) => a.id.localeCompare(b.id, "en", { numeric: true }));
-    say(this.#about, `${count(workers.length, "worker")} · ${count(tasks.length, "task")}`);
+    const tasks = this.#tasks.show(status);
+    say(this.#about, `${count(workers.length, "worker")} · ${count(tasks, "task")}`);
     this.#workers.show(workers.map(workerCells));
-    this.#tasks.show(tasks.map(taskCells));
+    const restoring = tasksOf(status).filter((task) => task.state === "restoring");
+    this.#restoring.hidden = restoring.length === 0;
+    fit(this.#restoring, restoring, bar, (node, task) => {
+      const [name, progress, words] = node.children;
+      say(name, task.id);
+      attribute(progress, "value", task.restored);
+      attribute(progress, "aria-label", `Restore of ${task.id}`);
+      say(words, taskState(task));
+    });
   }
 }
+
+const bar = () => el("div", { class: "progress" }, el("strong"), el("progress", { max: "1" }), el("span", { class: "quiet" }));
 
 function workerCells(worker) {
   const known = worker.trouble === null;
   return [
     `${worker.worker}${worker.here ? " (this one)" : ""}`,
-    known ? mark(worker.ready ? "good" : "warn", workerState(worker)) : mark("bad", worker.trouble),
+    known ? { kind: worker.ready ? "good" : "warn", words: state(worker) } : { kind: "bad", words: worker.trouble },
     String(worker.tasks.length),
     known ? format.count(worker.records_per_second) : "–",
     known ? format.count(worker.lag) : "–",
+    known && worker.memory ? format.bytes(worker.memory) : "–",
+    known && worker.started ? format.span(Math.max(0, Date.now() / 1000 - worker.started)) : "–",
     worker.address || "–",
   ];
 }
 
-function workerState(worker) {
+function state(worker) {
   return worker.restored < 1 ? `restoring, ${Math.floor(worker.restored * 100)} %` : worker.state;
 }
 
-function taskCells(task) {
-  const known = task.worker !== null && task.state !== "unknown";
-  const kind = task.state === "running" ? "good" : known ? "warn" : "bad";
+function agentCells(agent) {
   return [
-    task.id,
-    mark(kind, task.state === "unknown" ? "its worker does not tell" : taskState(task)),
-    task.worker || "–",
-    known ? format.count(task.lag) : "–",
-    known && task.watermark !== null ? format.time(Math.floor(task.watermark)) : "–",
+    agent.name,
+    agent.input,
+    agent.writes.join(", ") || "–",
+    agent.tables.join(", ") || "–",
+    String(agent.concurrency),
+    `${agent.on_error} after ${count(agent.retries, "retry").replace("retrys", "retries")}`,
+    { kind: agent.refused ? "warn" : null, words: format.count(agent.refused) },
   ];
 }
 
-const mark = (kind, words) => ({ kind, words });
-
-/** A table whose cells are set anew by `show(rows)`; a cell is text, or a mark with its kind. */
-function table(columns, label) {
-  const body = el("tbody");
-  const numeric = (index) => (NUMERIC.has(columns[index]) ? "number" : null);
-  const head = columns.map((name, index) => el("th", { scope: "col", class: numeric(index) }, name));
-  const element = el(
-    "div",
-    { class: "grid sheet", tabindex: "0", role: "region", "aria-label": label },
-    el("table", {}, el("thead", {}, el("tr", {}, ...head)), body),
-  );
-  const show = (rows) => {
-    while (body.rows.length > rows.length) body.lastChild.remove();
-    while (body.rows.length < rows.length) {
-      body.append(el("tr", {}, ...columns.map((_, index) => el("td", { class: numeric(index) }))));
-    }
-    rows.forEach((cells, at) =>
-      cells.forEach((cell, index) => {
-        const node = body.rows[at].cells[index];
-        say(node, cell.words ?? cell);
-        attribute(node, "data-kind", cell.kind ?? null);
-      }),
-    );
-  };
-  return { element, show };
+function timerCells(timer) {
+  const when = { crontab: `${timer.cron} ${timer.timezone}`, timer: `every ${format.span(timer.every ?? 0)}`, key: `by key, in ${timer.time} time` }[timer.kind];
+  const where = timer.tasks.length ? `in each of ${count(timer.tasks.length, "task")}` : timer.everywhere ? "in every worker" : "in one worker";
+  return [timer.name, when, where, timer.tables.join(", ") || "–"];
 }
