@@ -18,7 +18,7 @@ from dsl.errors import nearest
 from flows.cli.options import app_option
 from flows.errors import DeclarationError, FlowsError, UsageError
 
-COMMANDS = ("worker", "gateway", "topology", "topics", "tables", "query", "send", "tail", "reset")
+COMMANDS = ("worker", "gateway", "topology", "topics", "tables", "query", "send", "tail", "top", "reset")
 _DEBUG = "flows.debug"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import urllib.error
 import urllib.request
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -13,6 +13,9 @@ from flows.errors import FlowsError
 from flows.query.base import Missing, TableInfo
 from flows.query.sql import Result
 from flows.query.statement import QueryError
+
+if TYPE_CHECKING:
+    from flows.web.base import GroupStatus
 
 # Workers are near; a proxy of the environment is for the far away.
 _opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -36,6 +39,12 @@ class RunningWorker:
         found = await self._ask("/api/tables", None, _GRACE)
         listed = found.get("tables", []) if isinstance(found, dict) else found
         return msgspec.convert(listed, list[TableInfo], strict=False)
+
+    async def group(self) -> GroupStatus:
+        """Return how all workers of its group are. Raises `Unreachable`."""
+        from flows.web.base import GroupStatus
+
+        return msgspec.convert(await self._ask("/api/workers", None, _GRACE), GroupStatus)
 
     async def query(self, sql: str, timeout: float) -> Result:
         """Run SQL at the worker; the result tells what it cut or could not read. Raises `QueryError`, `Unreachable`."""

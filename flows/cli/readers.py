@@ -30,9 +30,9 @@ async def ask(subject: Subject, sql: str, *, timeout: float) -> Result:
         # 1
         members = await broker.group_members(subject.plan.app)
         # 2
-        for member in _to_ask(members):
+        for worker in running_workers(subject, members):
             try:
-                result = await _worker(subject, member).query(sql, timeout)
+                result = await worker.query(sql, timeout)
             except Unreachable:  # killed, its lease still running; or behind a token that is not ours
                 continue
             if not (result.truncated or result.missing):
@@ -47,21 +47,18 @@ async def list_tables(subject: Subject) -> list[TableInfo]:
     """Return the tables of the worker that runs, else those of the plan that wrote the data folder."""
     if has_data(subject.settings):
         async with opened_broker(subject.settings) as broker:
-            for member in _to_ask(await broker.group_members(subject.plan.app)):
+            for worker in running_workers(subject, await broker.group_members(subject.plan.app)):
                 try:
-                    return await _worker(subject, member).tables()
+                    return await worker.tables()
                 except Unreachable:
                     continue
     return [decoder.info for decoder in table_decoders(plan_of_data(subject)).values()]
 
 
-def _to_ask(members: list[Member]) -> list[Member]:
+def running_workers(subject: Subject, members: list[Member]) -> list[RunningWorker]:
     """Return those who serve a page, the ones with tasks first: of others the app may be another version."""
-    return sorted((m for m in members if m.address), key=lambda m: not m.tasks)
-
-
-def _worker(subject: Subject, member: Member) -> RunningWorker:
-    return RunningWorker(member.address, subject.settings.read_web_token())
+    token = subject.settings.read_web_token()
+    return [RunningWorker(m.address, token) for m in sorted(members, key=lambda m: not m.tasks) if m.address]
 
 
 def offline_tables(subject: Subject, broker: Broker, *, with_stores: bool) -> OfflineTables:
