@@ -120,7 +120,7 @@ export class TopicsPage {
     const letters = this.#topics.find(({ kind }) => kind === "dead-letters");
     const items = [
       { name: "Dead letters", kind: letters ? count(letters.records, "record") : "none", href: address("topics", [], { dead: "1" }) },
-      ...this.#topics.filter(({ kind }) => kind !== "dead-letters").map(({ name, kind, records }) => ({
+      ...this.#inOrder().map(({ name, kind, records }) => ({
         name,
         kind: `${kind === "declared" ? "" : `${kind} · `}${count(records, "record")}`,
         href: address("topics", [name]),
@@ -139,6 +139,13 @@ export class TopicsPage {
     const topic = this.#topics.find(({ name }) => name === this.#name);
     if (topic) this.#build(topic, place);
     else this.#root.append(el("div", { class: "message" }, el("h1", {}, "There is no such topic"), el("p", {}, `This app has no topic named “${this.#name}”. Choose one from the list.`)));
+  }
+
+  /** Those that the app declares before those that are kept for it. */
+  #inOrder() {
+    const others = this.#topics.filter(({ kind }) => kind !== "dead-letters");
+    const declared = ({ kind }) => (kind === "declared" ? 0 : 1);
+    return others.sort((a, b) => declared(a) - declared(b));
   }
 
   #build(topic, place) {
@@ -240,5 +247,5 @@ const line = () => el("tr", { tabindex: "0" }, ...COLUMNS.map((_, at) => el("td"
 
 function cellsOf({ timestamp, partition, offset, key, value }) {
   const text = value === null ? "no value" : format.value(value);
-  return [format.time(timestamp), String(partition), String(offset), key ?? "–", text.length > LONGEST ? `${text.slice(0, LONGEST)}…` : text];
+  return [format.time(Math.floor(timestamp)), String(partition), String(offset), key ?? "–", text.length > LONGEST ? `${text.slice(0, LONGEST)}…` : text];
 }

@@ -159,5 +159,5 @@ const canGo = ({ redriven, truncated }) => !redriven && !truncated;
 
 function cells({ at, reason, step, topic, partition, original_offset: offset, key, value }) {
   const text = value === null ? "no value" : format.value(value);
-  return [format.time(at), reason, step, `${topic}/${partition}@${offset}`, key ?? "–", text.length > LONGEST ? `${text.slice(0, LONGEST)}…` : text];
+  return [format.time(Math.floor(at)), reason, step, `${topic}/${partition}@${offset}`, key ?? "–", text.length > LONGEST ? `${text.slice(0, LONGEST)}…` : text];
 }
