@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import urllib.request
 
+import polars as pl
 import pytest
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select
@@ -161,12 +162,16 @@ def test_columns_sort_down_up_and_back(page: Browser, served: Served) -> None:
     page.until(lambda: carriers(page)[-1] == "UA")
 
 
-def test_the_json_link_is_the_same_rows(page: Browser) -> None:
+def test_the_links_download_the_same_rows(page: Browser) -> None:
     page.type("input[type=search]", "AA")
     page.until(lambda: carriers(page) == ["AA"])
-    address = page.find("a.json").get_attribute("href") or ""
-    with urllib.request.urlopen(address) as answer:
-        assert json.load(answer)["rows"] == [delay("AA", 2)]
+    files = {}
+    for link in page.all(".downloads a"):
+        with urllib.request.urlopen(link.get_attribute("href") or "") as answer:
+            files[link.text] = answer.read()
+    assert json.loads(files["JSON"]) == [delay("AA", 2)]
+    assert pl.read_csv(files["CSV"]).to_dicts() == [delay("AA", 2)]
+    assert pl.read_parquet(files["Parquet"]).to_dicts() == [delay("AA", 2)]
 
 
 def test_tables_change_by_link_and_the_back_button(page: Browser) -> None:
@@ -246,9 +251,9 @@ def test_it_is_used_by_keyboard_alone(page: Browser) -> None:
     page.press(Keys.BACKSPACE)
     shows(page, [["LGA", "0"]])
     page.press(Keys.ESCAPE, Keys.TAB)
-    assert focus() == "JSON"
+    assert focus() == "CSV"
     shows(page, [["JFK", "2"], ["LGA", "0"]])
-    page.press(Keys.TAB, Keys.TAB)
+    page.press(*[Keys.TAB] * 4)
     assert focus() == "key"
     page.press(Keys.ENTER, Keys.ENTER)
     shows(page, [["LGA", "0"], ["JFK", "2"]])

@@ -3,12 +3,11 @@
 import { request, tablePath, token } from "../api.js";
 import { attribute, el } from "../dom.js";
 
-const ROWS = 1000;
-const FORMATS = { json: "JSON" };
+const FORMATS = { csv: "CSV", json: "JSON", parquet: "Parquet" };
 
 export class Downloads {
   #links = Object.entries(FORMATS).map(([kind, name]) =>
-    el("a", { class: kind, "data-format": kind, target: "_blank", rel: "noopener", onclick: (event) => this.#fetch(event, kind) }, name),
+    el("a", { class: kind, "data-format": kind, onclick: (event) => this.#fetch(event, kind) }, name),
   );
   #name = "";
 
@@ -18,7 +17,8 @@ export class Downloads {
   show(name, choice) {
     this.#name = name;
     for (const link of this.#links) {
-      attribute(link, "href", tablePath(name, "", { ...choice, limit: ROWS }));
+      attribute(link, "href", tablePath(name, "/download", { format: link.dataset.format, ...choice }));
+      attribute(link, "download", `${name}.${link.dataset.format}`);
     }
   }
 
