@@ -91,8 +91,9 @@ class Branch(Feed, kw_only=True):
         records, own = part
         if self.kept and records.values[0] is None:
             # They have their own time, where the topic's values would not tell it.
-            times, running = self.source.pass_over(records)
-            return Removed(records, times.tolist(), running.tolist(), own.tolist())
+            good, times, running = self.source.pass_over(records)
+            own = own[np.isin(np.array(records.offsets), np.array(good.offsets))]
+            return Removed(good, times.tolist(), running.tolist(), own.tolist())
         batch = self.source.read(records, self.wants_frame)
         if len(batch) < turns:
             places = np.searchsorted(np.array(records.offsets), np.array(batch.records.offsets))
@@ -152,7 +153,7 @@ class Branch(Feed, kw_only=True):
 def _moves(part: Part, read: Batch | Removed) -> tuple[Times, Times]:
     """Return the turns at which time may move, and the stream time as of them."""
     if isinstance(read, Removed):
-        return part.turns, np.array(read.running, np.int64)
+        return np.array(read.turns, np.int64), np.array(read.running, np.int64)
     if read.passed is not None:
         return part.turns, read.passed
     return part.turns if read.triggers is None else read.triggers, read.watermarks

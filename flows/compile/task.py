@@ -154,6 +154,7 @@ class TaskCompiler:
             claim=None if node.key is None else KeyClaim(node.name, node.key, node.on_error),
             dead=self.dead,
             places=place_check(self, node),
+            removes=any(isinstance(user, TopicTableNode) for user in self.plan.consumers(node.id)),
         )
 
     def _repartition_source(self, node: RepartitionNode) -> RepartitionSource:

@@ -43,7 +43,7 @@ class Source(Protocol):
 
     def read(self, records: Records, wants_frame: bool) -> Batch: ...
 
-    def pass_over(self, records: Records) -> tuple[Times, Times]:
-        """Return the times of records that are not read, and the stream time as of each."""
+    def pass_over(self, records: Records) -> tuple[Records, Times, Times]:
+        """Return records that are not read, without those that are refused, their times, and the stream times."""
 
     def peek_times(self, records: Records) -> Times: ...

@@ -58,7 +58,7 @@ class RepartitionSource:
         batch.passed = running
         return batch
 
-    def pass_over(self, records: Records) -> tuple[Times, Times]:
+    def pass_over(self, records: Records) -> tuple[Records, Times, Times]:
         """Every record here is read."""
         raise NotImplementedError("an internal topic has no records to pass over")
 

@@ -21,7 +21,7 @@ _LARGEST_FLOAT = int(sys.float_info.max)
 
 
 class TopicSource:
-    """One partition of a topic as a task reads it."""
+    """One partition of a topic as a task reads it; `removes` says that a null value is for a table, not refused."""
 
     producers = 0
 
@@ -36,10 +36,11 @@ class TopicSource:
         claim: KeyCheck | None,
         dead: DeadLetters,
         places: PlaceCheck | None = None,
+        removes: bool = False,
     ) -> None:
         self.node, self.tp, self.columns = node, tp, columns
         self._decoder, self._times, self._claim, self._dead = decoder, times, claim, dead
-        self._places = places
+        self._places, self._removes = places, removes
         self.watermark = Watermark()
 
     def read(self, records: Records, wants_frame: bool) -> Batch:
@@ -64,19 +65,22 @@ class TopicSource:
         running = advance(self.watermark, times)
         return Batch(records, objects, times, running, self._with_meta(frame, records, times, running))
 
-    def pass_over(self, records: Records) -> tuple[Times, Times]:
-        """Return the times of records without a value, and the stream time as of each, which they move.
+    def pass_over(self, records: Records) -> tuple[Records, Times, Times]:
+        """Return records without a value, their times, and the stream time as of each, which they move.
 
-        Where the time is a field of the value, they have that of the record before them.
+        Where the time is a field of the value, they have that of the record before them. Those whose time is refused
+        have gone to the dead letters.
         """
-        times = self._times_without_values(records)
+        times, bad = self._times_without_values(records, self._dead)
+        if bad:
+            records, _, times = _drop(records, records.keys, times, bad)
         running = advance(self.watermark, times)
-        return np.where(times == NO_TIME, running, times), running
+        return records, np.where(times == NO_TIME, running, times), running
 
-    def _times_without_values(self, records: Records) -> Times:
+    def _times_without_values(self, records: Records, dead: DeadLetters) -> tuple[Times, list[int]]:
         if self.node.timestamp is not None:
-            return np.full(len(records), NO_TIME)
-        return np.array(records.timestamps, dtype=np.int64) * 1_000
+            return np.full(len(records), NO_TIME), []
+        return self._times.read(records, (), dead)
 
     def peek_times(self, records: Records) -> Times:
         """Return the event times of records without taking them; `NO_TIME` for those that will be refused."""
@@ -88,6 +92,11 @@ class TopicSource:
             return read
         times = np.full(len(records), NO_TIME)
         times[np.isin(np.array(records.offsets), np.array(good.offsets))] = read
+        if self._removes:
+            gone = [place for place, value in enumerate(records.values) if value is None]
+            own, bad = self._times_without_values(records.take(gone), ignore)
+            own[bad] = NO_TIME
+            times[gone] = own
         return times
 
     def _with_meta(

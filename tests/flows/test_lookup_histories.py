@@ -30,30 +30,33 @@ SHAPES: dict[str, tuple[str, int | None]] = {
 }
 
 
-def told(drawn: list[Any]) -> list[Told]:
+def told(drawn: list[Any], own: bool) -> list[Told]:
     found, clock = [], 100.0
     for n, (side, key, step, back, kind) in enumerate(drawn):
         clock += step
-        found.append(Told(side, key, n, None if kind == "timeless" else clock - back, side == 1 and kind == "gone"))
+        has_own = own and side == 1
+        at = None if kind == "timeless" and not has_own else clock - back
+        found.append(Told(side, key, n, at, side == 1 and kind == "gone", has_own))
     return found
 
 
+@pytest.mark.parametrize("own", [False, True], ids=["times of a field", "records' own times"])
 @pytest.mark.parametrize("shape", SHAPES)
 @drawn(25)
 @given(st.lists(_DRAWN, max_size=25), CUTS)
-def test_a_stream_and_a_topics_table(shape: str, drawn: list[Any], cuts: list[str]) -> None:
+def test_a_stream_and_a_topics_table(shape: str, own: bool, drawn: list[Any], cuts: list[str]) -> None:
     how, history = SHAPES[shape]
     app = flows.App("o")
     sides = (
         app.topic("left", value=Left, key="key", timestamp="at"),
-        app.topic("right", value=Right, key="key", timestamp="at"),
+        app.topic("right", value=Right, key="key", timestamp=None if own else "at"),
     )
     table = sides[1].table("table", versioned=history)
     stream, oracle = sides[0].join(table, how=how, suffix="_right"), TableJoin(how, history)
     with app.test() as t:
         t._env.chunk, t._env.fetch_records, t._env.commit_rows = 1 + len(cuts) % 3, 1 + len(cuts) % 4, 1 + len(cuts) * 2
         t.rebalance()
-        left, turn = told(drawn), 0
+        left, turn = told(drawn, own), 0
         while left:
             cut = cuts[turn % len(cuts)] if cuts else "one"
             turn += 1
@@ -63,7 +66,7 @@ def test_a_stream_and_a_topics_table(shape: str, drawn: list[Any], cuts: list[st
             with t.batch():
                 for r in left[:length]:
                     value = None if r.gone else (Left, Right)[r.side](r.key, r.n, r.at)
-                    t.send(sides[r.side], value, key=r.key)
+                    t.send(sides[r.side], value, key=r.key, at=r.at if r.has_own else None)
                 if cut == "crash in batch":
                     t.crash()
             left = left[length:]

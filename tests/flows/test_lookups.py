@@ -51,6 +51,23 @@ def test_a_record_meets_the_row_of_its_key_as_it_is_then() -> None:
         assert t.table("users_now").rows() == [{"user": "cy", "city": "Bonn", "at": 9.0}]
 
 
+def test_a_removal_from_the_future_removes_nothing() -> None:
+    app = flows.App("shop")
+    users = app.topic("users", value=Plain, key="user").table("users_now", versioned="1h")
+    orders = app.topic("orders", value=Order, key="user", timestamp="at")
+    joined = orders.join(users, how="left", suffix="_user")
+    with app.test(now=1000.0) as t:
+        t.send("users", Plain("ann", "Rome"), at=1.0)
+        with t.batch():
+            t.send("users", None, key="ann", at=4_000_000_000.0)
+            t.send("users", Plain("bob", "Oslo"), at=2.0)
+        t.send(orders, Order("ann", 1.0, 3.0))
+        assert cities(t, joined) == [(1.0, "Rome")]
+        assert [letter.offset for letter in t.dead_letters()] == [1]
+        assert "ahead of the clock" in t.dead_letters()[0].reason
+        assert [row["user"] for row in t.table("users_now").rows()] == ["ann", "bob"]
+
+
 def test_both_are_taken_in_the_order_of_time_the_table_first() -> None:
     app = flows.App("shop")
     orders = app.topic("a-orders", value=Order, key="user", timestamp="at")

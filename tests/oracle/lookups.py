@@ -9,18 +9,22 @@ BEGINNING = float("-inf")
 
 
 class Told(NamedTuple):
-    """A record of the stream (side 0) or of the table (side 1), where `gone` says that it has no value."""
+    """A record of the stream (side 0) or of the table (side 1), where `gone` says that it has no value.
+
+    Then it has no time either, unless that is the record's own (`has_own`) and not a field's.
+    """
 
     side: int
     key: str | None
     n: int
     at: float | None
     gone: bool = False
+    has_own: bool = False
 
     @property
     def head(self) -> float:
         """The time that it is ordered by."""
-        return BEGINNING if self.at is None or self.gone else self.at
+        return BEGINNING if self.at is None or (self.gone and not self.has_own) else self.at
 
 
 def in_order_of_time(records: Sequence[Told]) -> list[Told]:
@@ -64,7 +68,7 @@ class TableJoin:
         if record.key is None or no_time:
             self.refused += 1
             return
-        time = self._now if record.gone else record.head
+        time = self._now if record.gone and not record.has_own else record.head
         self._versions.append((record.key, time, len(self._versions), None if record.gone else record.n))
 
     def _row(self, key: str, at: float | None) -> int | None:
