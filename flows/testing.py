@@ -47,7 +47,7 @@ from flows.state.memory import MemoryStore
 from flows.testing_loop import ManualLoop
 from flows.testing_records import DeadLetter, LateRecord, OutputRecord, TopicReader, event_value, with_taps
 from flows.testing_tables import ChangeLog, TableReader
-from flows.testing_work import finish, no_pause, result, work_on
+from flows.testing_work import Ticks, finish, no_pause, result, work_on
 
 if TYPE_CHECKING:
     from dsl.app import App
@@ -101,7 +101,7 @@ class Driver:
             probe=probe,
         )
         self._tasks: list[Task] = []
-        self._timers: list[FreeTimer] = []
+        self._ticks = Ticks(self._loop)
         self._globals = GlobalTables(self._env)
         self._own = OwnWork(app, self._env)
         self._own_tasks: list[asyncio.Task[None]] = []
@@ -251,8 +251,7 @@ class Driver:
             self._own_tasks.remove(task)
             task.result()
         if tick:
-            for timer in self._timers:
-                self._run(timer.tick(), f"timer {timer.id}")
+            self._ticks.begin()
         self._work_through()
 
     def _work_through(self) -> None:
@@ -267,6 +266,7 @@ class Driver:
                 self._works[task] = self._loop.create_task(work_on(task))
         news = self._broker.news
         self._loop.run_until_quiet()
+        self._ticks.look()
         # One that is not done may have written for others that were.
         moved = self._broker.news is not news
         for task, work in list(self._works.items()):
@@ -278,7 +278,7 @@ class Driver:
     def _dues(self, at_most: float) -> list[float]:
         next_timer = self._loop.next_timer()
         dues = [t.next_due(at_most) for t in self._tasks]
-        dues += [t.schedule.left() for t in self._timers]
+        dues += self._ticks.dues()
         return dues if next_timer is None else [*dues, next_timer]
 
     async def _start(self) -> None:
@@ -286,7 +286,7 @@ class Driver:
             await self._broker.create_topic(spec)
         await self._codecs.open()
         await self._own.started()
-        self._timers = [*self._own.timers, *(FreeTimer(self._env, node) for node in free_timers(self._plan))]
+        self._ticks.timers = [*self._own.timers, *(FreeTimer(self._env, node) for node in free_timers(self._plan))]
         await self._start_tasks()
         await self._own.ready()
         nodes = self._plan.of_type(TaskNode)
@@ -299,9 +299,10 @@ class Driver:
             await task.start()
 
     async def _stop(self) -> None:
-        for task in self._own_tasks:
+        own = [*self._own_tasks, *self._ticks.under_way]
+        for task in own:
             task.cancel()
-        await asyncio.gather(*self._own_tasks, return_exceptions=True)
+        await asyncio.gather(*own, return_exceptions=True)
         await self._abandon()
         await self._own.stopped()
 

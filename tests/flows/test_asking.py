@@ -250,6 +250,31 @@ def test_replies_go_to_a_topic_or_another_agent() -> None:
         assert [(r.key, r.value) for r in t.output(notes)] == [("k", {"done": True}), (None, {"done": True})]
 
 
+@pytest.mark.parametrize("on_leader", [True, False])
+def test_a_timer_asks_and_waits_for_what_takes_time(on_leader: bool) -> None:
+    app = flows.App("a")
+    numbers, doubled = app.topic("numbers", value=int), app.topic("doubled", value=list)
+
+    @app.agent(numbers)
+    async def double(stream):
+        async for number in stream:
+            if number == 2:
+                await asyncio.sleep(4)
+            yield 2 * number
+
+    @app.timer("3s", on_leader=on_leader)
+    async def ask() -> None:
+        await doubled.send(await double.join([1, 2]))
+
+    with app.test() as t:
+        t.advance("3s")
+        assert t.output(doubled) == []  # its next tick waits for this one
+        t.advance("4s")
+        assert [r.value for r in t.output(doubled)] == [[2, 4]]
+        t.advance("7s")
+        assert [r.value for r in t.output(doubled)] == [[2, 4]]
+
+
 def test_nothing_can_be_sent_outside_of_a_worker() -> None:
     bank = Bank()
     with pytest.raises(RuntimeError, match=r"agent 'adder'.ask is only usable inside an agent"):
