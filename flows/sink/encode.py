@@ -40,7 +40,10 @@ class TopicEncoder:
         self._max_bytes, self._now_ms = max_bytes, now_ms
         self.topic, self.partitions, self.key_field = node.name, node.partitions, node.key
         self._is_encoded = () if type_ is bytes and node.codec != "raw" else bytes
-        self._record = type_ if isinstance(type_, type) and issubclass(type_, msgspec.Struct) else None
+        # The types whose values are checked. A codec of a person's own, and a schema, check what is no Record.
+        is_record = isinstance(type_, type) and issubclass(type_, msgspec.Struct)
+        is_free = type_ is None or type_ is Any or node.codec not in ("json", "msgpack")
+        self._checks = is_record or not is_free
 
     def encode(
         self,
@@ -74,9 +77,12 @@ class TopicEncoder:
         return node.name, where, key_bytes, data, when, tuple((headers or {}).items())
 
     def _checked(self, value: Any) -> Any:
-        if self._record is None or type(value) is self._record:
+        if not self._checks or type(value) is self._type:
             return value
-        return msgspec.convert(msgspec.to_builtins(value, builtin_types=_KEPT), self._record)
+        try:
+            return msgspec.convert(msgspec.to_builtins(value, builtin_types=_KEPT), self._type)
+        except msgspec.ValidationError as error:
+            raise msgspec.ValidationError(f"topic {self._node.name!r} takes {self._node.value}: {error}") from error
 
     def _checked_partition(self, partition: int) -> int:
         if not 0 <= partition < self._node.partitions:

@@ -212,7 +212,9 @@ def test_stop_and_skip() -> None:
     ("bad", "reason"),
     [
         ("x" * 2_000_000, "more than 1000000"),
-        ("wrong type", "Expected `int`, got `str` - at `$.amount`"),
+        ("wrong type", "topic 'typed' takes Order: Expected `int`, got `str` - at `$.amount`"),
+        ("no number", "topic 'number' takes int: Expected `int`, got `str`"),
+        ("no dict", "topic 'out' takes dict: Expected `object`, got `array`"),
         ("no field", "missing required field `shop`"),
         ("bytes in json", "TypeError"),
         ("bad partition", "has no partition 7"),
@@ -221,7 +223,7 @@ def test_stop_and_skip() -> None:
 )
 def test_what_a_topic_cannot_carry_is_the_records_fault(bad: str, reason: str) -> None:
     app, orders, out = shop()
-    typed = app.topic("typed", value=Order)
+    typed, number = app.topic("typed", value=Order), app.topic("number", value=int)
 
     @app.agent(orders, sink=[out])
     async def send_bad(stream):
@@ -229,6 +231,10 @@ def test_what_a_topic_cannot_carry_is_the_records_fault(bad: str, reason: str) -
             if order.amount == 2:
                 if bad == "wrong type":
                     await typed.send({"shop": "a", "amount": "two"})
+                elif bad == "no number":
+                    await number.send("two")
+                elif bad == "no dict":
+                    await out.send([2])
                 elif bad == "no field":
                     await typed.send({"amount": 2})
                 elif bad == "bytes in json":
