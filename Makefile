@@ -34,7 +34,7 @@ format: $(VENV)/.installed-dev  ## Put the code into the one format.
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/.installed-dev  ## Measure events a second. ARGS=--nexmark: its queries; --joins; --kafka, --peers, --latency, --restore: on a real Kafka.
+bench: $(VENV)/.installed-dev  ## Measure events a second. ARGS=--nexmark: its queries; --joins; --lookups; --kafka, --peers, --latency, --restore: on a real Kafka.
 	@exec $(BIN)/python -m tests.benchmarks $(ARGS)
 
 chaos: $(VENV)/.installed-dev  ## Kill workers and brokers of a Kafka app for MINUTES=30; all must stay exact.

@@ -31,6 +31,10 @@ Entries = list[Entry]
 Parts = list[Entries]
 
 
+_FEW = 16
+"""Entries that are decoded sooner than a thread has begun to."""
+
+
 class _StartsAnswer(msgspec.Struct):
     """What `/windows?scope=local` answers."""
 
@@ -108,6 +112,8 @@ class ClusterTables:
         decoder = self._decoders[table]
         # Each part is selected already; of all together only the order and the limit remain.
         rest = Wanted(partitions=(), limit=wanted.limit)
+        if sum(map(len, parts)) <= _FEW:
+            return decoder.rows(select_entries(decoder, _merged(parts), rest))
         return await asyncio.to_thread(lambda: decoder.rows(select_entries(decoder, _merged(parts), rest)))
 
     async def _parts(

@@ -3,7 +3,7 @@
 ARGS=--nexmark runs the queries of examples/03_nexmark, --joins joins of two inputs. --kafka runs W1 on a real Kafka
 broker, --peers does so against Faust, Quix Streams, Bytewax and Kafka Streams, --latency measures the time from a
 record to what came of it, --restore how fast changelogs come back, --gateway what 5,000 connections bring in, and that
-kills lose and double nothing.
+kills lose and double nothing, --lookups how many keys a second a worker looks up over HTTP.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any
 
 import flows
 from flows.run.worker import Worker
-from tests.benchmarks import apps, gateway, joins, kafka, latency, nexmark, restoring
+from tests.benchmarks import apps, gateway, joins, kafka, latency, lookups, nexmark, restoring
 from tests.benchmarks.draining import drain
 from tests.benchmarks.workload import EVENTS, fill
 
@@ -96,6 +96,7 @@ def main() -> None:
     where.add_argument("--restore", action="store_true", help="a million changelog records from a Kafka broker")
     where.add_argument("--gateway", action="store_true", help="thousands of connections, and kills")
     where.add_argument("--joins", action="store_true", help="joins of two inputs on the embedded broker")
+    where.add_argument("--lookups", action="store_true", help="point look-ups by key over HTTP")
     parser.add_argument("--seconds", type=float, default=60.0, help="of one run of --latency, or phase of --gateway")
     parser.add_argument("--connections", type=int, default=gateway.CONNECTIONS, help="of --gateway")
     given = parser.parse_args()
@@ -103,6 +104,8 @@ def main() -> None:
         found = latency.run(given.runs, given.seconds)
     elif given.gateway:
         found = gateway.run(given.connections, given.seconds)
+    elif given.lookups:
+        found = lookups.run(min(given.seconds, lookups.SECONDS))
     elif given.nexmark:
         found = nexmark.run(given.only or nexmark.QUERIES, given.events)
     elif given.restore:

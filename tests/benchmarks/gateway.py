@@ -38,9 +38,9 @@ _MODULE, _TICK, _DEADLINE = "tests.benchmarks.gateway_app", 0.005, 300.0
 class Child:
     """A command of Flows in a process of its own."""
 
-    def __init__(self, folder: Path, name: str, *options: str) -> None:
+    def __init__(self, folder: Path, name: str, *options: str, module: str = _MODULE) -> None:
         self._log = folder / f"{name}.log"
-        command = [sys.executable, "-m", "flows", name, "-A", _MODULE, "--data", str(folder / "data"), *options]
+        command = [sys.executable, "-m", "flows", name, "-A", module, "--data", str(folder / "data"), *options]
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log)
         self._leash = leash(self._process.pid)
@@ -64,7 +64,7 @@ class Run:
 
     def __init__(self, folder: Path, connections: int, seconds: float) -> None:
         self.folder, self.connections, self.seconds = folder, connections, seconds
-        self.port, self.web = _free_port(), _free_port()
+        self.port, self.web = free_port(), free_port()
         self.first = 0
         self.figures: list[dict[str, Any]] = []
 
@@ -232,7 +232,7 @@ class Run:
         print(f"gateway        {len(found):,} events are there, each once", flush=True)
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
