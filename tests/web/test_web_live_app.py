@@ -195,3 +195,14 @@ def test_each_page_fits_on_a_phone(browser: Browser, stall: Stall, place: str) -
         lambda: browser.text(".pill") == "Live" and browser.script("return document.querySelector('main').innerText")
     )
     assert browser.script("return document.documentElement.scrollWidth") <= PHONE[0]
+
+
+def test_a_flood_of_records_leaves_the_newest_on_top(browser: Browser, stall: Stall) -> None:
+    browser.open(stall.address + "/#/topics/orders")
+    browser.until(lambda: browser.rows())
+    stall.send(*(order(f"flood-{n % 5}", amount=0.0) for n in range(3000)))
+    stall.send(order("last", amount=0.0))
+    browser.until(lambda: browser.rows()[0][3] == "last", "the newest on top")
+    assert len(browser.rows()) <= 300
+    browser.type("input[name=key]", "flood-3")
+    browser.until(lambda: {row[3] for row in browser.rows()} == {"flood-3"})

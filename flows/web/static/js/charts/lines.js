@@ -10,6 +10,7 @@ const RIGHT = 24;
 const TOP = 10;
 const BOTTOM = 24;
 const DOTS = 60;
+const GAP = 8;
 
 export class Lines {
   #width = 760;
@@ -142,12 +143,15 @@ export class Lines {
   }
 }
 
+/** A line through points, broken where a value is missing, or where nothing is for far longer than between most. */
 function path(points, x, y) {
-  let open = false;
+  const steps = points.slice(1).map(([at], index) => at - points[index][0]).sort((a, b) => a - b);
+  const far = GAP * (steps[steps.length >> 1] ?? Infinity);
+  let before = null;
   let text = "";
   for (const [at, value] of points) {
-    if (Number.isFinite(value)) text += `${open ? "L" : "M"}${round(x(at))},${round(y(value))}`;
-    open = Number.isFinite(value);
+    if (Number.isFinite(value)) text += `${before !== null && at - before <= far ? "L" : "M"}${round(x(at))},${round(y(value))}`;
+    before = Number.isFinite(value) ? at : null;
   }
   return text || null;
 }

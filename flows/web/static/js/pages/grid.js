@@ -1,9 +1,12 @@
-// Draws rows as a table. However often rows change, it draws at most once a frame, and no more rows than a person reads.
+// Draws rows as a table. However often rows change, it draws at most once a frame, and no more rows than a person reads;
+// and where drawing takes long, it rests three times as long, so that keys and pointers find the page free.
 
 import { attribute, el, say } from "../dom.js";
 import { columnsOf, ordered } from "./columns.js";
 
 const PAGE = 200;
+const REST = 3;
+const LONGEST_REST = 1500;
 
 export class Grid {
   #info;
@@ -11,6 +14,8 @@ export class Grid {
   #onSort;
   #onDrawn;
   #frame = null;
+  #timer = null;
+  #free = -Infinity;
   #columns = [];
   #lines = new Map();
   #severalWindows = false;
@@ -38,29 +43,51 @@ export class Grid {
   arrange(sort, severalWindows) {
     this.#sort = sort;
     this.#severalWindows = severalWindows;
-    this.#drawnVersion = -1;
-    this.schedule();
+    this.#hurry();
   }
 
   /** Draw this many pages of rows: one at first, then one more at a time. */
   show(pages) {
     this.#most = pages * PAGE;
+    this.#hurry();
+  }
+
+  /** Draw with the next frame whatever there was: a person asked for it. */
+  #hurry() {
+    clearTimeout(this.#timer);
+    this.#timer = null;
+    this.#free = -Infinity;
     this.#drawnVersion = -1;
     this.schedule();
   }
 
-  /** Draw with the next frame. */
+  /** Draw with the next frame, or the first one after the rest. */
   schedule() {
-    this.#frame ??= requestAnimationFrame(() => this.#draw());
+    if (this.#frame !== null || this.#timer !== null) return;
+    const rest = this.#free - performance.now();
+    if (rest <= 0) this.#frame = requestAnimationFrame(() => this.#draw());
+    else {
+      this.#timer = setTimeout(() => {
+        this.#timer = null;
+        this.#frame = requestAnimationFrame(() => this.#draw());
+      }, rest);
+    }
   }
 
   close() {
+    clearTimeout(this.#timer);
     cancelAnimationFrame(this.#frame);
   }
 
   #draw() {
     this.#frame = null;
     if (this.#drawnVersion === this.#store.version) return;
+    const begun = performance.now();
+    // What is put off to here comes after the browser has laid out and painted, which is most of the work.
+    setTimeout(() => {
+      const took = performance.now() - begun;
+      this.#free = begun + took + Math.min(LONGEST_REST, took * REST);
+    });
     this.#drawnVersion = this.#store.version;
     const [first, last] = this.#inSight();
     const rows = ordered(this.#store.all(), this.#info, this.#sort).slice(0, this.#most);

@@ -186,7 +186,7 @@ export class TopicsPage {
   }
 
   #draw() {
-    const { all, ended, scanned } = this.#records;
+    const { all, ended, scanned, leapt } = this.#records;
     const oldest = this.#choice.from === "oldest";
     fit(this.#body, all.slice(0, oldest ? all.length : DRAWN), line, (node, record) => {
       const id = idOf(record);
@@ -202,7 +202,8 @@ export class TopicsPage {
     });
     this.#fresh.clear();
     const looked = this.#filtered() ? `, of ${format.count(scanned)} looked at` : "";
-    say(this.#about, `${count(all.length, "record")}${looked}`);
+    const skipped = leapt ? " – more come than are shown; a filter looks at all" : "";
+    say(this.#about, `${count(all.length, "record")}${looked}${skipped}`);
     this.#grid.hidden = all.length === 0;
     say(this.#note, all.length ? "" : ended || !oldest ? `No record${this.#filtered() ? " like that" : "s"} yet. They appear here as they come.` : "None so far.");
     this.#more.hidden = !oldest || ended;
