@@ -33,25 +33,19 @@ class MadeRows:
         self._tp, self._columns, self._keys = tp, columns, keys
         self._encode_key, self._now_ms = encode_key, now_ms
         self.number = 0
-        self._rows: list[tuple[Any, ...]] = []
-        self._times: list[int] = []
-        self._watermarks: list[int] = []
-        self._triggers: list[int] = []
+        self._made: list[tuple[tuple[Any, ...], int, int, int]] = []
 
     def add(self, row: tuple[Any, ...], time: int, watermark: int, trigger: int) -> None:
         """Add a row with its event time, the stream time that steps behind see, and the input row it is due to."""
-        self._rows.append(row)
-        self._times.append(time)
-        self._watermarks.append(watermark)
-        self._triggers.append(trigger)
+        self._made.append((row, time, watermark, trigger))
 
     def hand_on(self, then: FrameStep) -> None:
         """Pass on what was gathered, if anything was."""
-        if not self._rows:
+        if not self._made:
             return
-        rows, self._rows = self._rows, []
-        times, watermarks, triggers = (np.array(a, np.int64) for a in (self._times, self._watermarks, self._triggers))
-        self._times, self._watermarks, self._triggers = [], [], []
+        made, self._made = self._made, []
+        rows, *numbers = zip(*made, strict=True)
+        times, watermarks, triggers = (np.array(column, np.int64) for column in numbers)
         offsets = range(self.number, self.number + len(rows))
         self.number += len(rows)
         lists = zip(*rows, strict=True)
@@ -61,28 +55,31 @@ class MadeRows:
         batch.triggers = triggers
         then(frame, batch)
 
-    def _records(self, rows: list[tuple[Any, ...]], offsets: range, times: Any) -> Records:
-        now, keys = self._now_ms(), self._keys
+    def _records(self, rows: Sequence[tuple[Any, ...]], offsets: range, times: Any) -> Records:
+        now = self._now_ms()
         return Records(
             tp=self._tp,
             offsets=offsets,
             timestamps=[now if t == NO_TIME else t // 1000 for t in times.tolist()],
-            keys=[self._key(tuple(row[k] for k in keys)) for row in rows],
+            keys=self._message_keys(rows),
             values=_AsJson(tuple(self._columns), rows),
             headers=None,
             next_offset=offsets.stop,
         )
 
-    def _key(self, parts: tuple[Any, ...]) -> bytes | None:
-        if None in parts:
-            return None
-        return self._encode_key(parts[0] if len(parts) == 1 else parts)
+    def _message_keys(self, rows: Sequence[tuple[Any, ...]]) -> list[bytes | None]:
+        encode = self._encode_key
+        if len(self._keys) == 1:
+            (place,) = self._keys
+            return [encode(row[place]) for row in rows]
+        keys = (tuple(row[place] for place in self._keys) for row in rows)
+        return [None if None in key else encode(key) for key in keys]
 
 
 class _AsJson(Sequence[bytes | None]):
     """Rows as JSON objects, each made when it is asked for: few ever are."""
 
-    def __init__(self, names: tuple[str, ...], rows: list[tuple[Any, ...]]) -> None:
+    def __init__(self, names: tuple[str, ...], rows: Sequence[tuple[Any, ...]]) -> None:
         self._names, self._rows = names, rows
 
     def __len__(self) -> int:

@@ -39,12 +39,12 @@ _memory = msgspec.msgpack.Decoder(tuple[int, int, int]).decode
 
 
 class Kept:
-    """A record that a join keeps; `key` is that of its row. `is_stored` tells that the task's state has that."""
+    """A record that a join keeps; `key` is that of its row. `end` is None once the task's state has row and end."""
 
-    __slots__ = ("is_stored", "key", "row", "time", "waits")
+    __slots__ = ("end", "key", "row", "time", "waits")
 
-    def __init__(self, key: bytes, time: int, waits: bool, row: tuple[Any, ...], is_stored: bool) -> None:
-        self.key, self.time, self.waits, self.row, self.is_stored = key, time, waits, row, is_stored
+    def __init__(self, key: bytes, time: int, waits: bool, row: tuple[Any, ...], end: int | None = None) -> None:
+        self.key, self.time, self.waits, self.row, self.end = key, time, waits, row, end
 
     @property
     def group(self) -> bytes:
@@ -82,7 +82,7 @@ class JoinRows:
         self._heap: list[tuple[int, int, bytes]] = []
         self._read_to = -_SIGN
         self._changed: tuple[dict[bytes, Kept | None], dict[bytes, Kept | None]] = ({}, {})
-        self._changed_ends: dict[bytes, bytes | None] = {}
+        self._passed_ends: list[bytes] = []
 
     def begin(self) -> tuple[int, int, int]:
         """Go on from what is stored; return what was noted."""
@@ -108,14 +108,13 @@ class JoinRows:
         while there and place <= there[-1][0] and _index(there, place) is not None:
             place = (*place[:3], place[3] + 1)
         key = group + _PLACE.pack(_sortable(time), *place[1:])
-        kept = Kept(key, time, waits, row, False)
+        kept = Kept(key, time, waits, row, end)
         if there and place < there[-1][0]:
             insort(there, (place, kept))
         else:
             there.append((place, kept))
         self._held += 1
         self._changed[side][key] = kept
-        self._changed_ends[_END.pack(_sortable(end), side) + key] = b"\x01"
         if end < self._read_to:
             heappush(self._heap, (end, side, key))
 
@@ -141,12 +140,12 @@ class JoinRows:
         """Remove the records whose end lies below a time and return them, in the order of their ends, with side."""
         while self.earliest_end(bound) is not None:
             end, side, key = heappop(self._heap)
-            name = _END.pack(_sortable(end), side) + key
             kept = self._removed(side, key)
-            if kept is not None and not kept.is_stored:
-                del self._changed[side][key], self._changed_ends[name]
+            if kept is not None and kept.end is not None:
+                del self._changed[side][key]
             else:
-                self._changed[side][key] = self._changed_ends[name] = None
+                self._changed[side][key] = None
+                self._passed_ends.append(_end_name(end, side, key))
             if kept is not None:
                 yield end, side, kept
 
@@ -172,19 +171,19 @@ class JoinRows:
             heapify(self._heap)
 
     def _stage(self) -> None:
-        for table, changed in zip(self._tables, self._changed, strict=True):
-            if changed:
-                rows = [
-                    None if kept is None else (WAITS if kept.waits else MATCHED) + _pack(kept.row)
-                    for kept in changed.values()
-                ]
-                self._state.stage(table, list(changed), rows)
-            for kept in changed.values():
-                if kept is not None:
-                    kept.is_stored = True
-        if self._changed_ends:
-            self._state.stage(self._ends, list(self._changed_ends), list(self._changed_ends.values()))
-        self._changed, self._changed_ends = ({}, {}), {}
+        ends: dict[bytes, bytes | None] = dict.fromkeys(self._passed_ends)
+        for side, changed in enumerate(self._changed):
+            rows: list[bytes | None] = []
+            for key, kept in changed.items():
+                rows.append(None if kept is None else (WAITS if kept.waits else MATCHED) + _pack(kept.row))
+                if kept is not None and kept.end is not None:
+                    ends[_end_name(kept.end, side, key)] = b"\x01"
+                    kept.end = None
+            if rows:
+                self._state.stage(self._tables[side], list(changed), rows)
+        if ends:
+            self._state.stage(self._ends, list(ends), list(ends.values()))
+        self._changed, self._passed_ends = ({}, {}), []
 
     def _read_on(self) -> None:
         """Bring the next ends into memory."""
@@ -236,13 +235,17 @@ class JoinRows:
 
     def _kept(self, side: int, key: bytes, value: bytes) -> Kept:
         time = _PLACE.unpack_from(key, len(key) - _PLACE.size)[0] - _SIGN
-        return Kept(key, time, value[:1] == WAITS, self._decoders[side](value[1:]), True)
+        return Kept(key, time, value[:1] == WAITS, self._decoders[side](value[1:]))
 
 
 def _index(there: Group, place: Place) -> int | None:
     """Return where the record of a place is."""
     at = bisect_left(there, (place,))
     return at if at < len(there) and there[at][0] == place else None
+
+
+def _end_name(end: int, side: int, key: bytes) -> bytes:
+    return _END.pack(_sortable(end), side) + key
 
 
 def _sortable(time: int) -> int:

@@ -7,6 +7,7 @@ gone before the next record is looked at. A record that comes when its own windo
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from itertools import groupby
 from typing import Any, NamedTuple
@@ -55,7 +56,7 @@ class StreamJoin:
         self._rows, self.time, self._made, self._merged = rows, time, made, merged
         self._queue: list[tuple[int, pl.DataFrame, Batch]] = []
         self._noted = (0, NO_TIME, NO_TIME)
-        self._times = np.zeros(0, np.int64)
+        self._times: list[int] = []
 
     def begin(self) -> None:
         """Go on from what was committed."""
@@ -72,7 +73,8 @@ class StreamJoin:
         if queue:
             self.time.broken()
         frames, places, dues = in_order([(side, triggers_of(frame, batch)) for side, frame, batch in queue])
-        times = self._times = self.time.as_of(np.arange(turns))
+        times = self.time.as_of(np.arange(turns))
+        self._times = times.tolist()
         columns = [self._columns(side, frame) for side, frame, _ in queue]
         late: list[tuple[int, int]] = []
         rows, silence = self._rows, self.time.silence
@@ -132,8 +134,8 @@ class StreamJoin:
         times = self._times
         for end, side, kept in self._rows.ended(reached):
             if kept.waits:
-                due = min(int(np.searchsorted(times, end, side="right")), len(times) - 1)
-                self._end(side, kept, min(int(times[due]), end), due)
+                due = min(bisect_right(times, end), len(times) - 1)
+                self._end(side, kept, min(times[due], end), due)
 
     def _end(self, side: int, kept: Kept, now: int, due: int) -> None:
         """Pass on a record that waited in vain."""
