@@ -13,6 +13,7 @@ import msgspec
 from dsl import App
 from dsl.plan.explain import plan_from_json
 from dsl.plan.graph import Plan
+from dsl.plan.nodes import AggregateNode, fold_id
 from flows.discovery import NoAppFound, find_app
 from flows.errors import UsageError
 from flows.settings import Settings, load_settings
@@ -47,8 +48,13 @@ def plan_of_data(subject: Subject) -> Plan:
     stored = stored_plan(subject.settings.data)
     if stored is None or stored.app != subject.plan.app:
         return subject.plan
+    own = subject.plan
+    # A fold's function stands under a name of its own, and belongs to its table.
+    tables = {fold_id(n.table, call.name): n.id for n in own.of_type(AggregateNode) for call in n.aggregates}
     types: dict[str, Any] = {
-        step: known for step, known in subject.plan.types.items() if stored.nodes.get(step) == subject.plan.nodes[step]
+        name: known
+        for name, known in own.types.items()
+        if stored.nodes.get(tables.get(name, name)) == own.nodes[tables.get(name, name)]
     }
     return Plan(stored.app, tuple(stored.nodes.values()), None, types)
 

@@ -61,6 +61,31 @@ def test_the_app_answers_for_its_folder(airport: Path, run: Run) -> None:
     assert json.loads(shown.stdout) == KEPT
 
 
+FOLDED = """
+import flows
+
+app = flows.App("shop")
+
+
+class Order(flows.Record):
+    user: str
+    amount: int
+
+
+orders = app.topic("orders", value=Order, key="user")
+orders.group_by("user").agg(last=flows.fold(list, lambda seen, order: [*seen, order.amount][-2:])).table("lately")
+"""
+
+
+def test_a_folder_with_a_table_of_folds_is_read_by_its_app(folder: Path, run: Run) -> None:
+    (folder / "shop.py").write_text(FOLDED)
+    for amount in (1, 2, 3):
+        run("send", "orders", json.dumps({"user": "ann", "amount": amount}), "-A", "shop.py")
+    run("worker", "-A", "shop.py", "--drain")
+    shown = run("query", "SELECT * FROM lately", "-A", "shop.py", "--format", "json")
+    assert json.loads(shown.stdout) == [{"user": "ann", "last": [2, 3]}]
+
+
 @pytest.mark.parametrize(
     ("sql", "words"),
     [
