@@ -108,6 +108,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     speed: Annotated[Positive | None, msgspec.Meta(description="a number above 0")] = None
     log_level: Annotated[Level, _one_of(Level)] = "info"
     log_json: Flag = False
+    tracing: Flag = False
     commit_interval: Annotated[Positive | None, _DURATION] = None
     commit_records: Count = 20_000
     fetch_records: Count = 20_000

@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[1]
 STAGES = {"brokers", "source", "decode", "route", "operate", "state", "emit", "sink", "query", "web"}
 """The rooms of `flows/` that a record passes; they know each other by their `base` modules only."""
 
-FOUNDATION = {"errors", "clock", "metrics", "latency", "lateness"}
+FOUNDATION = {"errors", "clock", "metrics", "latency", "tracing", "lateness"}
 """Modules of `flows/` that every room may use, and that use no room."""
 
 PLAN_MAY_USE = {"errors", "window", "durations"}

@@ -184,7 +184,14 @@ class AgentInstance:
     ) -> None:
         """Write to a topic with the task's next commit; without a timestamp, with that of the record in hand."""
         timestamp = self.input.time_in_hand() if timestamp is None else timestamp
-        self.outputs.append(self._spec.encoder.encode(topic.name, value, key, timestamp, partition, headers))
+        self.outputs.append(
+            self._spec.encoder.encode(topic.name, value, key, timestamp, partition, self._traced(headers))
+        )
+
+    def _traced(self, headers: dict[str, bytes] | None) -> dict[str, bytes] | None:
+        """Add the trace of the record in hand to the headers of what it causes; the agent's own goes before."""
+        trace = self.input.trace_in_hand()
+        return headers if not trace else {**dict(trace), **(headers or {})}
 
     async def _run(self) -> None:
         while True:
@@ -218,7 +225,7 @@ class AgentInstance:
             async for value in running:
                 time = self.input.time_in_hand()
                 for topic in (*self._spec.sinks, *(choose(value) for choose in self._spec.routers)):
-                    self.outputs.append(self._spec.encoder.encode(topic, value, None, time, None, None))
+                    self.outputs.append(self._spec.encoder.encode(topic, value, None, time, None, self._traced(None)))
                 self.outputs.extend(self._answers.of(value))
 
     async def _failed(self, error: BaseException) -> None:

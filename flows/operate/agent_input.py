@@ -9,6 +9,7 @@ import msgspec
 
 from flows.brokers.base import Headers, Records, TopicPartition
 from flows.operate.base import NO_TIME, Batch
+from flows.tracing import trace_of
 
 
 class Event(msgspec.Struct, frozen=True):
@@ -118,6 +119,12 @@ class AgentInput:
         if self._time is None or self._time[0] != hand:
             self._time = hand, self._latest()
         return self._time[1]
+
+    def trace_in_hand(self) -> Headers:
+        """Return the header of the trace of the last record in the agent's hands that has one."""
+        if not self.has_headers:
+            return ()
+        return next((found for event in reversed(self.held()) if (found := trace_of(event.headers))), ())
 
     @property
     def has_headers(self) -> bool:

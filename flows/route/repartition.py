@@ -10,6 +10,7 @@ import polars as pl
 
 from flows.operate.base import OFFSET, PARTITION, ROW, TIME, WATERMARK, Batch, DeadLetters, Outputs
 from flows.route.partitioner import Partitioner
+from flows.tracing import trace_of
 
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -53,8 +54,9 @@ class RepartitionWriter:
         columns = [frame[c].to_list() for c in (PARTITION, WATERMARK)]
         columns += [times.to_list(), *(frame[c].to_list() for c in (OFFSET, *self._columns))]
         now = self._now_ms()
-        append, most = self._outputs.append, self._max_bytes
+        append, most, headers = self._outputs.append, self._max_bytes, batch.records.headers
         rows = zip(*columns, strict=True)
+        sources = [] if headers is None else frame[ROW].to_list()
         homes = self._partitioner.of_all(keys) if self._home is None else frame[self._home].to_list()
         for place, (key, partition, row) in enumerate(zip(keys, homes, rows, strict=True)):
             value = _encode(row)
@@ -62,7 +64,8 @@ class RepartitionWriter:
                 reason = f"its columns for {self._step} have {len(value) + len(key)} bytes, more than {most}"
                 self._dead.refuse(self._step, batch.records, frame[ROW][place], reason)
                 continue
-            append(self._topic, partition, key, value, now)
+            trace = () if headers is None else trace_of(headers[sources[place]])
+            append(self._topic, partition, key, value, now, trace)
 
     def mark(self, time: int, idle: bool) -> None:
         """Write this task's stream time to every partition, so that time moves on where no row goes."""

@@ -18,6 +18,7 @@ from flows.query.base import Change
 from flows.run.environment import Environment
 from flows.run.sending import Sender
 from flows.run.taken import TakenRows
+from flows.run.traces import TaskTraces
 from flows.state.keys import RESERVED_PREFIX
 from flows.state.task_state import TaskState
 
@@ -42,7 +43,9 @@ class Committer:
         tables: dict[str, str],
         taken: TakenRows,
         sender: Sender | None = None,
+        traces: TaskTraces | None = None,
     ) -> None:
+        self._traces = traces
         self._env, self._task_id, self._partition = env, task_id, partition
         self._pipeline, self._state, self._producer = pipeline, state, producer
         self._tables, self._taken, self._sender = tables, taken, sender
@@ -104,6 +107,8 @@ class Committer:
             # 6
             metrics.committed(env.clock.now(), perf_counter() - begun)
             metrics.lap("commit")
+            if self._traces is not None:
+                self._traces.committed(positions)
             self._publish(changes)
             metrics.lap("live")
             env.probe("commit 6")

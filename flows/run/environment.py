@@ -20,6 +20,7 @@ from flows.run.progress import Report
 from flows.run.turns import Turns
 from flows.settings import Guarantee
 from flows.state.base import Store
+from flows.tracing import Tracer
 
 Probe = Callable[[str], None]
 """Called at each numbered step of a protocol; tests raise there to crash the task."""
@@ -62,6 +63,7 @@ class Environment(msgspec.Struct, kw_only=True):
     guarantee: Guarantee = "exactly_once"
     probe: Probe = no_probe
     copies: dict[str, GlobalCopy] = {}
+    tracer: Tracer | None = None
     turns: Turns = msgspec.field(default_factory=Turns)
 
     @property

@@ -17,6 +17,7 @@ from flows.decode.codecs import Codecs
 from flows.decode.opened import open_codecs
 from flows.errors import UsageError
 from flows.settings import Settings
+from flows.tracing import Tracer, open_tracer
 from flows.web.gateway import Gateway, GatewayLimits, GatewayServer
 
 log = logging.getLogger("flows.gateway")
@@ -53,12 +54,16 @@ def ingested_topics(plan: Plan, chosen: str | None = None) -> list[TopicNode]:
     return [declared[name] for name in names]
 
 
-def make_gateway(plan: Plan, broker: Broker, codecs: Codecs, clock: Clock, settings: Settings) -> Gateway | None:
+def make_gateway(
+    plan: Plan, broker: Broker, codecs: Codecs, clock: Clock, settings: Settings, tracer: Tracer | None = None
+) -> Gateway | None:
     """Make the gateway of a worker; None where its settings say so. Raises `UsageError`."""
-    return gateway_of(plan, broker, codecs, clock, settings) if settings.gateway else None
+    return gateway_of(plan, broker, codecs, clock, settings, tracer) if settings.gateway else None
 
 
-def gateway_of(plan: Plan, broker: Broker, codecs: Codecs, clock: Clock, settings: Settings) -> Gateway:
+def gateway_of(
+    plan: Plan, broker: Broker, codecs: Codecs, clock: Clock, settings: Settings, tracer: Tracer | None = None
+) -> Gateway:
     """Make the gateway of an app. Raises `UsageError`."""
     topics = {
         t.name: Ingested(event_maker(plan, codecs, t.name, t.partitions, max_bytes=broker.max_record_bytes), codecs)
@@ -71,7 +76,7 @@ def gateway_of(plan: Plan, broker: Broker, codecs: Codecs, clock: Clock, setting
         key_retention=settings.gateway_key_retention,
         keys=settings.gateway_keys,
     )
-    return Gateway(plan.app, topics, broker, clock, limits)
+    return Gateway(plan.app, topics, broker, clock, limits, tracer)
 
 
 class GatewayProcess:
@@ -97,12 +102,13 @@ class GatewayProcess:
         """
         plan, settings = self._plan, self._settings
         token = settings.read_web_token()
+        tracer = open_tracer(plan.app) if settings.tracing else None
         # 1
         broker = open_broker(settings.broker_url, **settings.read_broker_options())
         codecs = open_codecs(plan, **settings.read_schema_registry_options())
         await broker.start()
         try:
-            gateway = gateway_of(plan, broker, codecs, SystemClock(), settings)
+            gateway = gateway_of(plan, broker, codecs, SystemClock(), settings, tracer)
             for spec in topic_specs(plan):
                 if spec.name in gateway.topics:
                     await broker.create_topic(spec)
@@ -125,3 +131,5 @@ class GatewayProcess:
         finally:
             await codecs.close()
             await broker.close()
+            if tracer is not None:
+                await asyncio.to_thread(tracer.close)

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from flows.brokers.base import Broker, Reader, Records, TopicPartition
 from flows.compile.pipeline import Pipeline
 from flows.operate.base import Times
+from flows.run.traces import TaskTraces
 from flows.source.rounds import InputRound, next_round
 
 Learn = Callable[[str, Iterable[bytes | None]], Awaitable[None]]
@@ -22,9 +23,15 @@ class InputOrder:
     """
 
     def __init__(
-        self, reader: Reader, broker: Broker, pipeline: Pipeline, inputs: list[TopicPartition], learn: Learn
+        self,
+        reader: Reader,
+        broker: Broker,
+        pipeline: Pipeline,
+        inputs: list[TopicPartition],
+        learn: Learn,
+        traces: TaskTraces | None = None,
     ) -> None:
-        self._learn = learn
+        self._learn, self._traces = learn, traces
         self._reader, self._broker, self._inputs = reader, broker, inputs
         self._sources = {tp: pipeline.branches[tp].source for tp in inputs}
         # Of equal times those of a joined table go before those that are joined with it.
@@ -57,7 +64,7 @@ class InputOrder:
         found = [records for records in await self._reader.fetch(max_records, timeout) if len(records)]
         for records in found:
             await self._learn(records.tp.topic, records.values)
-        return found
+        return found if self._traces is None else [self._traces.taken(records) for records in found]
 
     async def _behind(self, tps: list[TopicPartition]) -> bool:
         """Tell whether an input without fetched records has some at the broker."""

@@ -26,6 +26,7 @@ from flows.run.sending import Sender
 from flows.run.stores import open_tables
 from flows.run.taken import TakenRows
 from flows.run.ticks import run_due_timers
+from flows.run.traces import TaskTraces
 from flows.source.rounds import InputRound
 from flows.source.watermarks import decode_watermark
 from flows.state.restore import restore
@@ -112,15 +113,16 @@ class Task:
         await taken.restore(env.codecs.learn)
         if appender is not None:
             self._sender = Sender(env, self.id, appender, self.pipeline.outbox)
+        traces = None if env.tracer is None else TaskTraces(env.tracer, self.id, env.group)
         self._committer = Committer(
-            env, self.id, self.partition, self.pipeline, state, self._producer, tables, taken, self._sender
+            env, self.id, self.partition, self.pipeline, state, self._producer, tables, taken, self._sender, traces
         )
         self._committer.begin(committed, fingerprints)
         env.probe("start 5")
         # 6
         self.positions = {tp: committed[tp].offset if tp in committed else starts[tp] for tp in inputs}
         self._reader = env.broker.reader(self.positions)
-        self._order = InputOrder(self._reader, env.broker, self.pipeline, inputs, env.codecs.learn)
+        self._order = InputOrder(self._reader, env.broker, self.pipeline, inputs, env.codecs.learn, traces)
         await self.pipeline.start()
         self.ready = True
         for table in tables:

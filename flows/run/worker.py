@@ -43,6 +43,7 @@ from flows.run.status import StatusBoard
 from flows.run.stores import Stores
 from flows.run.task import Task
 from flows.settings import Settings
+from flows.tracing import Tracer, open_tracer
 from flows.web.own_pages import own_routes
 from flows.web.server import WebServer
 
@@ -56,13 +57,20 @@ class Worker:
     """Run an app until stopped, or with `settings.drain` until its inputs are processed to their end."""
 
     def __init__(
-        self, app: dsl.App, settings: Settings, clock: Clock | None = None, *, probe: Probe = no_probe
+        self,
+        app: dsl.App,
+        settings: Settings,
+        clock: Clock | None = None,
+        *,
+        probe: Probe = no_probe,
+        tracer: Tracer | None = None,
     ) -> None:
         self._app, self.plan = app, app.plan()
         self.settings = settings
         self.clock = clock or SystemClock()
         self.id = settings.instance_id or f"{socket.gethostname()}-{os.getpid()}-{uuid4().hex[:6]}"
         self.metrics = WorkerMetrics()
+        self._tracer = open_tracer(self.plan.app) if settings.tracing else tracer
         self.address = ""
         self._probe = probe
         self._stopping = asyncio.Event()
@@ -115,6 +123,8 @@ class Worker:
         finally:
             await codecs.close()
             await broker.close()
+            if self._tracer is not None:
+                await asyncio.to_thread(self._tracer.close)
         if self._failure is not None:
             raise self._failure
 
@@ -163,7 +173,7 @@ class Worker:
                     own=own_routes(self._app._pages, partial(as_runtime, DirectRuntime.of(env))),
                     plan=self.plan,
                     topics=AppTopics(self.plan, env.broker, env.codecs, self.clock),
-                    gateway=make_gateway(self.plan, env.broker, env.codecs, self.clock, self.settings),
+                    gateway=make_gateway(self.plan, env.broker, env.codecs, self.clock, self.settings, self._tracer),
                 )
                 self.address = await web.start()
                 log.info("the live page is at %s", self.address)
@@ -311,6 +321,7 @@ class Worker:
             max_ahead=settings.max_ahead,
             guarantee=settings.guarantee,
             probe=self._probe,
+            tracer=self._tracer,
         )
 
 

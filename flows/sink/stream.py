@@ -8,10 +8,11 @@ from typing import Any, Protocol
 import msgspec
 import polars as pl
 
-from flows.brokers.base import Records, TopicPartition
+from flows.brokers.base import Headers, Records, TopicPartition
 from flows.errors import FlowsError
 from flows.operate.base import NO_TIME, ROW, TIME, Batch, DeadLetters, Outputs
 from flows.sink.targets import Encode, PartitionIn, TopicOf
+from flows.tracing import trace_of
 
 _first = msgspec.msgpack.Decoder(list[Any]).decode
 _REFUSALS = (msgspec.MsgspecError, TypeError, ValueError, OverflowError, RecursionError, FlowsError)
@@ -44,6 +45,7 @@ class StreamSink:
 
     def process(self, frame: pl.DataFrame, batch: Batch) -> None:
         """Write the rows of a batch."""
+        headers = batch.records.headers
         keys, topic_of, partition_in = batch.records.keys, self._topics(frame), self._partitions(frame)
         times = zip(frame[ROW].to_list(), frame[TIME].to_list(), strict=True)
         for place, ((row, time), value) in enumerate(zip(times, self._rows.objects(frame, batch), strict=True)):
@@ -55,7 +57,13 @@ class StreamSink:
             except _REFUSALS as error:
                 self._dead.refuse(self._step, batch.records, row, f"{error}")
                 continue
-            self._outputs.append(*output)
+            self._outputs.append(*output if headers is None else _traced(output, headers[row]))
+
+
+def _traced(output: Any, of: Headers) -> Any:
+    """Return an output with the trace of the record that it came from."""
+    *record, headers = output
+    return (*record, (*headers, *trace_of(of)))
 
 
 class TableRows(Protocol):

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import msgspec
 from aiohttp import web
 
-from flows.brokers.base import Outgoing, TopicPartition
+from flows.brokers.base import Headers, Outgoing, TopicPartition
 from flows.web.answers import answer
 
 LANES = 4
@@ -140,9 +140,9 @@ class Events:
         self.outputs: dict[TopicPartition, Outgoing] = {}
         self.count = self.size = 0
 
-    def add(self, topic: str, made: Made, timestamp: int) -> None:
+    def add(self, topic: str, made: Made, timestamp: int, headers: Headers = ()) -> None:
         """Add a record; `timestamp`, in milliseconds, is that of one that tells none."""
         out = self.outputs.setdefault(TopicPartition(topic, made.partition), Outgoing())
-        out.append(made.key, made.value, timestamp if made.timestamp is None else made.timestamp)
+        out.append(made.key, made.value, timestamp if made.timestamp is None else made.timestamp, headers)
         self.count += 1
         self.size += len(made.key or b"") + len(made.value or b"") + 32

@@ -10,6 +10,7 @@ from aiohttp import web
 
 from flows.brokers.base import Broker, TopicPartition, TopicSpec
 from flows.clock import Clock
+from flows.tracing import Tracer
 from flows.web.gateway.base import LANES, Budget, Events, GatewayLimits, IngestTopic, Refused
 from flows.web.gateway.book import Claim, Look
 from flows.web.gateway.lane import Lane
@@ -45,7 +46,9 @@ class Gateway:
         broker: Broker,
         clock: Clock,
         limits: GatewayLimits | None = None,
+        tracer: Tracer | None = None,
     ) -> None:
+        self.tracer = tracer
         self.app, self.topics, self.clock = app, topics, clock
         self.limits = limits or GatewayLimits()
         self.metrics = GatewayMetrics()

@@ -8,9 +8,11 @@ from typing import Any, NamedTuple
 
 from aiohttp import web
 
+from flows.brokers.base import Headers
 from flows.clock import moment
 from flows.decode.base import nests_deeper
 from flows.errors import BrokerUnavailable, FlowsError, OutcomeUnknown, RecordTooLarge
+from flows.tracing import TRACEPARENT, Span
 from flows.web.answers import answer
 from flows.web.gateway.base import Events, IngestTopic, Refused
 from flows.web.gateway.body import Body, Text, kind_of, texts_of
@@ -43,9 +45,14 @@ async def post(request: web.Request) -> web.Response:
     gateway = request.app[GATEWAY]
     began, name = gateway.clock.now(), request.match_info["name"]
     known = name if name in gateway.topics else ""
+    span = _span(request, gateway, known)
     try:
-        response = await _post(request, gateway, name)
+        response = await _post(request, gateway, name, () if span is None else ((TRACEPARENT, span.header),))
+        if span is not None:
+            span.end()
     except Refused as refused:
+        if span is not None:
+            span.end(f"{refused.status}")
         response = refused.response()
         if not request.content.at_eof():
             response.force_close()  # the rest of its body is not waited for
@@ -55,7 +62,21 @@ async def post(request: web.Request) -> web.Response:
     return response
 
 
-async def _post(request: web.Request, gateway: Gateway, name: str) -> web.Response:
+def _span(request: web.Request, gateway: Gateway, topic: str) -> Span | None:
+    """Begin the span of a request, where spans are made; its parent is the sender's, where it tells one."""
+    if gateway.tracer is None or not topic:
+        return None
+    parent = request.headers.get(TRACEPARENT)
+    about: dict[str, str | int] = {
+        "messaging.system": "flows",
+        "messaging.operation.type": "send",
+        "messaging.destination.name": topic,
+    }
+    given = None if parent is None else parent.encode(errors="replace")
+    return gateway.tracer.begin(f"send {topic}", "producer", given, about)
+
+
+async def _post(request: web.Request, gateway: Gateway, name: str, headers: Headers) -> web.Response:
     topic = topic_of(gateway, name)
     kind, told, key = kind_of(request.content_type), told_of(request), _idempotency_key(request)
     body = Body(gateway.budget, gateway.limits)
@@ -63,7 +84,7 @@ async def _post(request: web.Request, gateway: Gateway, name: str) -> web.Respon
         content = await body.read(request)
         await _ready(topic)
         texts = texts_of(content, kind, topic.raw, gateway.limits)
-        events, errors = made(gateway, topic, texts, told)
+        events, errors = made(gateway, topic, texts, told, headers)
         if errors and not (told.skip and len(errors) < len(texts)):
             gateway.metrics.refused[name] += len(errors)
             words = f"{len(errors)} of {len(texts)} events do not fit; nothing was written"
@@ -92,7 +113,7 @@ def topic_of(gateway: Gateway, name: str) -> IngestTopic:
 
 
 def made(
-    gateway: Gateway, topic: IngestTopic, texts: list[tuple[int, Text]], told: Told
+    gateway: Gateway, topic: IngestTopic, texts: list[tuple[int, Text]], told: Told, headers: Headers = ()
 ) -> tuple[Events, list[dict[str, Any]]]:
     """Make records of texts; return them and, by line, what does not fit."""
     events = Events()
@@ -109,7 +130,7 @@ def made(
         except FlowsError as error:
             errors.append({"line": line, "error": str(error)})
         else:
-            events.add(topic.name, record, now)
+            events.add(topic.name, record, now, headers)
     return events, errors
 
 
