@@ -139,6 +139,9 @@ def test_a_dead_letter_goes_back_once_the_cause_is_mended(browser: Browser, stal
     assert origin.startswith("orders/")
     assert browser.all(".letters b") == []
     browser.look("dead-letters")
+    browser.find(".letters tbody tr td").click()
+    browser.until(lambda: '"customer": "mallory"' in browser.text(".inspector pre"))
+    browser.find(".inspector button").click()
 
     stall.kill()
     browser.until(lambda: browser.text(".pill") == "Disconnected")

@@ -40,6 +40,33 @@ RATES = (
     ".filter(([, text]) => text))"
 )
 
+LAYOUTS = """
+  const done = arguments[arguments.length - 1];
+  import("/static/js/topology/layout.js").then(({ layout }) => {
+    let seed = 7;
+    const random = (below) => (seed = (seed * 48271) % 2147483647) % below;
+    const found = { graphs: 0, overlaps: 0, outside: 0 };
+    const [width, height] = [150, 50];
+    for (let turn = 0; turn < 100; turn += 1) {
+      const ids = Array.from({ length: 1 + random(30) }, (_, at) => `n${at}`);
+      const one = () => ids[random(ids.length)];
+      const edges = Array.from({ length: random(40) }, () => ({ source: one(), target: one() }));
+      for (const along of ["x", "y"]) {
+        const drawn = layout(ids, edges, { size: { width, height }, gap: { along: 60, across: 20 }, along });
+        const boxes = [...drawn.boxes.values()];
+        found.graphs += 1;
+        boxes.forEach((a, at) => boxes.slice(0, at).forEach((b) => {
+          if (Math.abs(a.x - b.x) < width - 0.01 && Math.abs(a.y - b.y) < height - 0.01) found.overlaps += 1;
+        }));
+        const within = (at, size, whole) => at > -0.01 && at + size < whole + 0.01;
+        const inside = ({ x, y }) => within(x, width, drawn.width) && within(y, height, drawn.height);
+        if (drawn.paths.length !== edges.length || !boxes.every(inside)) found.outside += 1;
+      }
+    }
+    done(found);
+  });
+"""
+
 
 @pytest.fixture
 def page(browser: Browser, served: Served) -> Browser:
@@ -163,3 +190,20 @@ def test_a_worker_without_a_word_of_rates_is_shown_too(browser: Browser, served:
     browser.open(served.address)
     browser.until(lambda: "No records in the last 10 s." in browser.text("main"))
     browser.until(lambda: "None since the worker started." in browser.text("main"))
+
+
+def test_graphs_of_all_kinds_are_laid_out_without_overlap(page: Browser) -> None:
+    """Random ones of up to 30 boxes, with circles, loops and boxes apart; each along both ways."""
+    found = page.driver.execute_async_script(LAYOUTS)
+    assert found == {"graphs": 200, "overlaps": 0, "outside": 0}
+
+
+def test_a_restore_and_a_silent_worker_are_told(browser: Browser, served: Served) -> None:
+    task = TaskStatus(id="departures/0", state="restoring", restored=0.25, done=250, total=1000, rate=50.0)
+    served.become(ready=False, restored=0.25, tasks=(task,))
+    browser.open(served.address + "/#/workers")
+    browser.until(lambda: "restoring, 250 of 1,000, 50/s" in browser.text(".restoring"))
+    assert browser.find("progress").get_attribute("value") == "0.25"
+    browser.find("[data-page=overview]").click()
+    said = "1 task being restored from the changelogs, 25 % done, about 15 s to go."
+    browser.until(lambda: said in browser.text(".advice"))

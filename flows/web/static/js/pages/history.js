@@ -24,6 +24,7 @@ export class History {
   #live = [];
   #timer = null;
   #waiting = null;
+  #cut = false;
   #asked = null;
   #chart;
   #select = el("select", { class: "field", "aria-label": "Column to draw" });
@@ -85,7 +86,7 @@ export class History {
       const answer = await json(tablePath(this.#info.name, "", { key: this.#choice.filter, limit: ROWS }), { signal: asked.signal });
       if (asked.signal.aborted) return;
       this.#rows = new Map(answer.rows.map((values) => [this.#place(values), values]));
-      this.#note.hidden = answer.rows.length < ROWS;
+      this.#cut = answer.rows.length >= ROWS;
       say(this.#note, `Of the newest ${format.count(ROWS)} rows; filter by key to see further back.`);
       this.#draw();
     } catch {
@@ -107,6 +108,7 @@ export class History {
     const all = new Map(this.#rows);
     const needle = this.#choice.filter.toLowerCase();
     for (const { values } of this.#live) if (this.#key(values).toLowerCase().includes(needle)) all.set(this.#place(values), values);
+    this.#note.hidden = !this.#cut || Boolean(this.#most.value);
     const most = Number(this.#most.value) || Infinity;
     const starts = [...new Set([...all.values()].map((values) => values.window_start))].sort((a, b) => b - a);
     const oldest = starts[Math.min(most, starts.length) - 1];

@@ -49,12 +49,13 @@ export class Inspector {
     this.onClose();
   }
 
+  /** `size` is null where it is not known. */
   #fill(topic, { partition, offset, timestamp, key, value, headers, size, cut }) {
     say(this.#title, `${topic}/${partition}@${offset}`);
     const facts = [
       ["time", `${format.time(timestamp)} UTC`],
       ["key", key ?? "none"],
-      ["size", format.bytes(size)],
+      ...(size === null ? [] : [["size", format.bytes(size)]]),
       ...headers.map(([name, content]) => [`header ${name}`, content ?? "none"]),
     ];
     this.#facts.replaceChildren(...facts.flatMap(([name, words]) => [el("dt", {}, name), el("dd", {}, words)]));

@@ -5,6 +5,7 @@ import { attend } from "../attention.js";
 import { attribute, el, fit, say } from "../dom.js";
 import * as format from "../format.js";
 import { count } from "../group.js";
+import { Inspector } from "./inspector.js";
 
 const EVERY = 3000;
 const LIMIT = 200;
@@ -34,7 +35,8 @@ export class Letters {
   #about = el("span", { class: "quiet" });
   #said = el("p", { class: "note", role: "status" });
   #trouble = el("p", { class: "problem", role: "alert", hidden: true });
-  #body = el("tbody");
+  #body = el("tbody", { onclick: (event) => this.#press(event), onkeydown: (event) => this.#press(event) });
+  #inspector = new Inspector(() => {});
   #grid = el(
     "div",
     { class: "grid letters", tabindex: "0", role: "region", "aria-label": "Dead letters" },
@@ -53,7 +55,7 @@ export class Letters {
       ),
       this.#trouble,
       this.#said,
-      this.#grid,
+      el("div", { class: "split" }, el("div", { class: "split-main" }, this.#grid), this.#inspector.element),
       this.#sure,
     );
     this.#unattend = attend(
@@ -108,10 +110,20 @@ export class Letters {
   }
 
   #line() {
-    const row = el("tr", {}, ...COLUMNS.map(() => el("td")));
+    const row = el("tr", { tabindex: "0" }, ...COLUMNS.map(() => el("td")));
     const drive = () => this.#drive({ offsets: [Number(row.dataset.offset)] });
     row.lastElementChild.append(el("button", { class: "field small", type: "button", onclick: drive }, "Drive again"), el("span", { class: "quiet" }));
     return row;
+  }
+
+  /** Show the record that was refused, as it is where it came from. */
+  #press(event) {
+    if (event.type === "keydown" && event.key !== "Enter") return;
+    const row = event.target.closest("tr");
+    const letter = this.#letters.find(({ offset }) => String(offset) === row?.dataset.offset);
+    if (!letter || event.target.closest("button")) return;
+    const { original_offset: offset, original_timestamp: timestamp, ...rest } = letter;
+    this.#inspector.show(letter.topic, { ...rest, offset, timestamp, size: null });
   }
 
   #ask() {
