@@ -189,8 +189,9 @@ class Reader(Protocol):
     """Read assigned partitions from given positions, committed records only."""
 
     async def fetch(self, max_records: int, timeout: float) -> list[Records]:
-        """Return what is there, at most about `max_records` a partition; wait up to `timeout` seconds if nothing is.
+        """Return what is there, one `Records` a partition; wait up to `timeout` seconds if nothing is.
 
+        Of a partition come at most about `max_records`.
         Positions move on by what was returned, and across holes: it returns nothing, but at once, when it moved one
         across offsets without a record. Raises `OffsetOutOfRange`, `BrokerUnavailable`.
         """

@@ -49,7 +49,7 @@ class InputOrder:
             found = await self._fetch(max_records, 0.0 if full else timeout)
             self._reader.resume(full)
             if len(self._inputs) == 1:
-                return InputRound.of(found[0]) if found else None
+                return InputRound.of(*found) if found else None
             self._waiting.update((records.tp, (records, self._times(records))) for records in found)
             self.blocked = await self._behind([tp for tp in empty if tp not in self._waiting])
             if self.blocked:
