@@ -13,6 +13,7 @@ from dsl.errors import DeclarationError
 from dsl.grouped import Grouped
 from dsl.groups_inside import groups_inside
 from dsl.key_timer import KeyTimer
+from dsl.not_awaited import check_async_for
 from dsl.plan.nodes import (
     PASSING,
     AgentNode,
@@ -208,6 +209,7 @@ class AgentSteps(Steps):
 
         def declare(function: Callable[..., Any]) -> Agent:
             check_coroutine(function, "an agent", "async for record in stream: …")
+            check_async_for(function)
             step = self._new_step(checked_name("agent", name or function.__name__), numbered=False)
             given = self._input_of(source, step, function)
             self._add(

@@ -1,7 +1,7 @@
 """How the plan finds a send that nobody awaits: what is sent so goes nowhere, and Python says so in a warning at most.
 
 It reads the source of the person's functions, and looks at whole statements: `alerts.send(value)`, where `alerts` is a
-topic or an agent by a name that the function finds outside of itself.
+topic or an agent by a name that the function finds outside of itself. And how it finds a `for` that lacks `async`.
 """
 
 from __future__ import annotations
@@ -38,6 +38,32 @@ def check_awaited(function: Callable[..., Any]) -> None:
                     f"{near.__name__!r} does not await {text}, so nothing is sent: write `await {text}`.",
                     place=source.place(call),
                 )
+
+
+def check_async_for(function: Callable[..., Any]) -> None:
+    """Raise `DeclarationError` where an agent goes through its stream by `for`, which has nothing to go through."""
+    plain = inspect.unwrap(function)
+    code = getattr(plain, "__code__", None)
+    if code is None or not code.co_argcount:
+        return
+    try:
+        source = FunctionSource(code)
+    except (OSError, SyntaxError):
+        return
+    stream = code.co_varnames[1 if inspect.ismethod(plain) else 0]
+    for loop in ast.walk(source.tree):
+        if isinstance(loop, ast.For) and _is_of(loop.iter, stream):
+            text = f"async for {ast.unparse(loop.target)} in {ast.unparse(loop.iter)}: …"
+            raise DeclarationError(
+                f"agent {plain.__name__!r} goes through {stream} by `for`: write `{text}`.", place=source.place(loop)
+            )
+
+
+def _is_of(found: ast.expr, name: str) -> bool:
+    """Tell whether an expression is a name, or a call of one of its methods."""
+    if isinstance(found, ast.Call) and isinstance(found.func, ast.Attribute):
+        found = found.func.value
+    return isinstance(found, ast.Name) and found.id == name
 
 
 _METHODS = frozenset(

@@ -304,3 +304,12 @@ def cast_without_await_by_a_function_that_a_timer_calls() -> None:
 
 def channel_in_the_memory_of_a_worker() -> None:
     app().channel(value_type=str)  # here
+
+
+def for_without_async() -> None:
+    a = app()
+
+    @a.agent(departures(a))
+    async def watch(stream: Any) -> None:
+        for _ in stream.take(10):  # here
+            pass
