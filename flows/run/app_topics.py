@@ -162,18 +162,21 @@ class AppTopics:
         return _found(topic, found, scanned, reached, ends, skipped)
 
     async def _newest(self, topic: str, starts: Positions, ends: Positions, wanted: Filter, limit: int) -> RecordsFound:
-        """Look at the last records of each partition."""
-        most = _SCAN // len(starts)
-        back = max(1, min(limit, most) if wanted == Filter() else most)
-        begins = {tp: max(starts[tp], ends[tp] - back) for tp in starts}
-        found: builtins.list[TopicRecord] = []
-        scanned = 0
-        async with aclosing(read_records(self._broker, begins, ends, None)) as batches:
-            async for batch in batches:
-                found += (record for _, record in await self._matching(batch, wanted))
-                scanned += len(batch)
-        newest = sorted(found, key=_in_time)[-limit:]
-        return _found(topic, newest, scanned, ends, ends, 0)
+        """Look at the last records of each partition, further back while there are too few: offsets have gaps."""
+        most = max(1, _SCAN // len(starts))
+        back = min(limit, most)
+        while True:
+            begins = {tp: max(starts[tp], ends[tp] - back) for tp in starts}
+            found: builtins.list[TopicRecord] = []
+            scanned = 0
+            async with aclosing(read_records(self._broker, begins, ends, None)) as batches:
+                async for batch in batches:
+                    found += (record for _, record in await self._matching(batch, wanted))
+                    scanned += len(batch)
+            if len(found) >= limit or back == most or begins == starts:
+                newest = sorted(found, key=_in_time)[-limit:]
+                return _found(topic, newest, scanned, ends, ends, 0)
+            back = min(4 * back, most)
 
     async def _matching(self, batch: Records, wanted: Filter) -> builtins.list[tuple[int, TopicRecord]]:
         """Return the wanted records of a batch with their places in it."""
