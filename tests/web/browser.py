@@ -41,6 +41,24 @@ _FLAGS = (
 )
 
 
+_CONTRAST = """
+  const light = (text) => {
+    const parts = text.match(/[0-9.]+/g).map(Number);
+    const part = (value) => (value / 255 <= 0.04045 ? value / 255 / 12.92 : ((value / 255 + 0.055) / 1.055) ** 2.4);
+    return { alpha: parts[3] ?? 1, y: 0.2126 * part(parts[0]) + 0.7152 * part(parts[1]) + 0.0722 * part(parts[2]) };
+  };
+  const behind = (node) => {
+    const own = light(getComputedStyle(node).backgroundColor);
+    return own.alpha ? own.y : behind(node.parentElement);
+  };
+  return arguments[0].map((selector) => {
+    const node = document.querySelector(selector);
+    const [a, b] = [light(getComputedStyle(node).color).y, behind(node)].sort((x, y) => y - x);
+    return (a + 0.05) / (b + 0.05);
+  });
+"""
+
+
 class Browser:
     """One Chromium; every wait ends as soon as what it waits for is there."""
 
@@ -125,6 +143,11 @@ class Browser:
         """Keep a picture of the page."""
         path.parent.mkdir(parents=True, exist_ok=True)
         self.driver.save_screenshot(str(path))
+
+    def unreadable(self, *selectors: str) -> dict[str, float]:
+        """Return the contrast of texts that have less than the 4.5 of WCAG 2.1 AA, by selector."""
+        ratios: list[float] = self.script(_CONTRAST, selectors)
+        return {selector: ratio for selector, ratio in zip(selectors, ratios, strict=True) if ratio < 4.5}
 
     def look(self, name: str, *, phone: bool = True) -> None:
         """Keep pictures in both lights, and of a phone, where FLOWS_SCREENSHOTS names a folder for them, as in CI."""

@@ -10,7 +10,7 @@ from selenium.webdriver.common.keys import Keys
 from flows.web import Status, TaskStatus
 from flows.web.base import ErrorStatus, Flow, LatencyStatus
 from tests.web.airport import NEW_YEAR
-from tests.web.browser import PHONE, Browser
+from tests.web.browser import DESKTOP, PHONE, Browser
 from tests.web.served import Served
 
 pytestmark = pytest.mark.browser
@@ -164,6 +164,18 @@ def test_boxes_do_not_overlap_and_all_are_seen(page: Browser) -> None:
             for left, top, _, _ in boxes[:at]:
                 assert abs(x - left) >= width or abs(y - top) >= height
         assert page.script("return document.documentElement.scrollWidth") <= size[0]
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("lag_growth", [0.0, 2000.0], ids=["well", "behind"])
+def test_text_is_readable_in_both_lights(page: Browser, served: Served, dark: bool, lag_growth: float) -> None:
+    served.become(lag=900_000 if lag_growth else 0, lag_growth=lag_growth)
+    page.resize(DESKTOP, dark=dark)
+    level = "bad" if lag_growth else "good"
+    page.until(lambda: page.find(".advice").get_attribute("data-level") == level)
+    parts = [".saying strong", ".card h2", ".card h2 .quiet", ".chosen", ".legend li", ".lines li", ".lines .figure"]
+    parts += [".tabs a", ".tabs [aria-current]", ".sheet th", ".sheet td", ".sheet [data-kind=good]", ".mark"]
+    assert page.unreadable(*parts) == {}
 
 
 def test_hostile_names_are_text_here_too(browser: Browser, served: Served) -> None:
