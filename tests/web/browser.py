@@ -150,8 +150,8 @@ class Browser:
         return {selector: ratio for selector, ratio in zip(selectors, ratios, strict=True) if ratio < 4.5}
 
     def look(self, name: str, *, phone: bool = True) -> None:
-        """Keep pictures in both lights, and of a phone, where FLOWS_SCREENSHOTS names a folder for them, as in CI."""
-        folder = os.environ.get("FLOWS_SCREENSHOTS")
+        """Keep pictures in both lights, and of a phone, where TEST_SCREENSHOTS names a folder for them, as in CI."""
+        folder = os.environ.get("TEST_SCREENSHOTS")
         if folder is None:
             return
         for light, dark in (("light", False), ("dark", True)):
