@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 
-from rich.console import Group, RenderableType
+from rich.console import Group, JustifyMethod, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from flows.web.base import GroupStatus, TaskStatus
+from flows.web.advice import advise
+from flows.web.base import Advice, GroupStatus, TaskStatus
 
-_SLOW_LOOP = 0.5
+_LEVELS = {"bad": ("!", "bold red"), "warn": ("!", "yellow"), "info": ("·", "default"), "good": ("·", "green")}
 _BAR = 24
+_NAME = 16
+"""Columns that a narrow terminal leaves for names."""
 _MOST_TASKS = 40
 
 
 def view(app: str, group: GroupStatus, now: float) -> RenderableType:
     """Return the overview; `now` is in seconds since the epoch."""
-    told = list(troubles(group))
-    lines = [Text(f"{'!' if bad else '·'} {words}", style="bold red" if bad else "yellow") for bad, words in told]
     return Group(
         _head(app, group),
-        *(lines or [Text("all is well", style="green")]),
+        *map(_advice, advise(group, now)),
         Text(),
         _workers(group),
         Text(),
@@ -33,29 +34,9 @@ def view(app: str, group: GroupStatus, now: float) -> RenderableType:
     )
 
 
-def troubles(group: GroupStatus) -> Iterator[tuple[bool, str]]:
-    """Yield what is wrong and what to do about it, each with whether it is bad."""
-    if group.unheld:
-        few = ", ".join(group.unheld[:3]) + ("…" if len(group.unheld) > 3 else "")
-        yield True, f"nobody holds {_count(len(group.unheld), 'task')} ({few}): start a worker, or wait for its lease"
-    for worker in group.workers:
-        name = worker.worker
-        if worker.trouble:
-            yield True, f"{name} {worker.trouble}: look at its log"
-        if worker.loop_lag > _SLOW_LOOP:
-            yield True, f"the event loop of {name} answers {worker.loop_lag:.1f} s late: something computes in it"
-        for task in worker.tasks:
-            if task.error or task.state == "failed":
-                yield True, f"task {task.id} of {name} fails: {task.error or 'its log says why'}"
-            elif task.state == "restoring":
-                yield False, f"task {task.id} of {name} is being restored, {_restored(task)}"
-        for error in worker.errors:
-            yield True, f"{name}: {error.message}"
-    refused, late = _sum(w.refused for w in group.workers), _sum(w.late for w in group.workers)
-    for step, count in sorted(refused.items()):
-        yield False, f"{step} refused {_count(count, 'record')}: dead letters say why"
-    for table, count in sorted(late.items()):
-        yield False, f"{_count(count, 'record')} came too late for {table}: a longer grace takes them"
+def _advice(advice: Advice) -> Text:
+    mark, style = _LEVELS[advice.level]
+    return Text(f"{mark} {advice.words} {advice.todo}".rstrip(), style=style)
 
 
 def _head(app: str, group: GroupStatus) -> Text:
@@ -93,7 +74,7 @@ def _tasks(group: GroupStatus, now: float) -> Table:
         table.add_row(
             task.id,
             task.worker,
-            f"restoring {_restored(task)}" if task.state == "restoring" else task.state,
+            f"restoring {_restored(task)}".rstrip() if task.state == "restoring" else task.state,
             f"{task.lag:,}",
             "-" if task.watermark is None else _span(now - task.watermark),
             _bytes(task.state_bytes),
@@ -105,7 +86,7 @@ def _tasks(group: GroupStatus, now: float) -> Table:
 
 def _topics(group: GroupStatus) -> Table:
     table = _table("topic", "records/s", "p50", "p99")
-    rates = _sum(worker.rates for worker in group.workers)
+    rates = _sum(worker.flow.read for worker in group.workers)
     for topic, rate in sorted(rates.items()):
         told = [w.latency[topic] for w in group.workers if topic in w.latency]
         # Quantiles of several workers are not those of all: the worst is told.
@@ -116,7 +97,8 @@ def _topics(group: GroupStatus) -> Table:
 
 def _stages(group: GroupStatus) -> Table:
     table = _table("stage", "share of the time", "")
-    shares = _sum(worker.stages for worker in group.workers if worker.stages)
+    # A worker that does little has shares too: they count as much as it works.
+    shares = _sum({s: share * w.busy for s, share in w.stages.items()} for w in group.workers)
     total = sum(shares.values())
     for stage, share in shares.items():
         part = share / total if total else 0.0
@@ -128,7 +110,9 @@ def _table(*columns: str) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim")
     for place, name in enumerate(columns):
         words = place == 0 or name in ("state", "worker", "")
-        table.add_column(name, justify="left" if words else "right", overflow="ellipsis", no_wrap=True)
+        least = _NAME if place == 0 else None
+        justify: JustifyMethod = "left" if words else "right"
+        table.add_column(name, justify=justify, overflow="ellipsis", no_wrap=True, min_width=least)
     return table
 
 
@@ -137,7 +121,8 @@ def _worst_first(task: TaskStatus) -> tuple[bool, int, str]:
 
 
 def _restored(task: TaskStatus) -> str:
-    return f"{task.restored:.0%} of {task.total:,} at {task.rate:,.0f}/s"
+    """Tell how far the restore of a task is, once it is known how much there is."""
+    return f"{task.restored:.0%} of {task.total:,} at {task.rate:,.0f}/s" if task.total else ""
 
 
 def _sum(parts: Iterable[Mapping[str, float]]) -> dict[str, float]:

@@ -54,7 +54,6 @@ class StatusBoard:
         self._started = time()
         self._ends: dict[TopicPartition, int] = {}
         self._rate = 0.0
-        self._rates: dict[str, float] = {}
         self._sizes: dict[str, int] = {}
         self._trend = Trend(metrics)
         self._delay = 0.0
@@ -63,13 +62,12 @@ class StatusBoard:
 
     async def measure(self) -> None:
         """Measure until cancelled."""
-        before, last = self._metrics.by_topic, perf_counter()
+        before, last = self._metrics.records, perf_counter()
         while True:
             # From now, not from `last`: where the broker takes long to tell the ends, there would be no time left.
             worst = await self._pulse(perf_counter() + _EVERY)
-            now, records = perf_counter(), self._metrics.by_topic
-            self._rates = {topic: (count - before[topic]) / (now - last) for topic, count in sorted(records.items())}
-            self._rate = sum(self._rates.values())
+            now, records = perf_counter(), self._metrics.records
+            self._rate = (records - before) / (now - last)
             self._delay, self.longest_delay = worst, max(worst, self.longest_delay)
             self._latencies.append(self._metrics.latencies())
             self._trend.measure(sum(t.lag_of(self._ends) for t in self._held.tasks.values()) if self._ends else None)
@@ -102,7 +100,6 @@ class StatusBoard:
             tasks=tasks,
             stages=self._trend.shares(),
             latency=self._latency(),
-            rates=self._rates,
             memory=resident_bytes(),
             caches=self._caches(),
             refused=dict(refused_by_step(self._metrics)),

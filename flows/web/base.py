@@ -74,10 +74,10 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
 
     `worker` names the worker; it and `started` (seconds since the epoch) tell a page that the worker was
     restarted. `ready` is true once every task of this worker is restored; until then `state` says why not, in a
-    few words. `records_per_second` and `lag` (records) are sums over the tasks. `rates` are records per second by
-    topic that is read, `stages` the share of time (0 to 1) of each stage, `loop_lag` the seconds by which the
-    event loop answered late lately, `memory` the bytes that the process has (RSS; 0 where the system does not tell),
-    `caches` those that all stores share: "blocks", of which "pinned" cannot go, and "memtables".
+    few words. `records_per_second` and `lag` (records) are sums over the tasks. `stages` are the share of time (0 to 1)
+    of each stage, `loop_lag` the seconds by which the event loop answered late lately, `memory` the bytes that the
+    process has (RSS; 0 where the system does not tell), `caches` those that all stores share: "blocks", of which
+    "pinned" cannot go, and "memtables".
     `latency` tells, by topic, how long the records of the last ten seconds took. `refused` and `late` are records since
     the start, by step and by table. Of the last seconds are told: the `flow` through topics, steps and tables; how
     `busy` the worker is, in seconds a second that go to all stages; the `lag_growth` in records a second; and how many
@@ -95,7 +95,6 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     loop_lag: float = 0.0
     restored: float = 1.0
     tasks: tuple[TaskStatus, ...] = ()
-    rates: dict[str, float] = {}
     stages: dict[str, float] = {}
     latency: dict[str, LatencyStatus] = {}
     errors: tuple[ErrorStatus, ...] = ()
@@ -123,7 +122,6 @@ class WorkerStatus(msgspec.Struct, frozen=True, kw_only=True):
     loop_lag: float = 0.0
     restored: float = 1.0
     tasks: tuple[TaskStatus, ...] = ()
-    rates: dict[str, float] = {}
     stages: dict[str, float] = {}
     latency: dict[str, LatencyStatus] = {}
     errors: tuple[ErrorStatus, ...] = ()

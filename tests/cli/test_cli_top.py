@@ -16,8 +16,8 @@ import msgspec
 import pytest
 from rich.console import Console
 
-from flows.cli.top_view import troubles, view
-from flows.web.base import ErrorStatus, GroupStatus, LatencyStatus, TaskStatus, WorkerStatus
+from flows.cli.top_view import view
+from flows.web.base import ErrorStatus, Flow, GroupStatus, LatencyStatus, TaskStatus, WorkerStatus
 from tests.cli.conftest import Run
 from tests.cli.workers import DEADLINE, Start
 from tests.golden import assert_golden
@@ -38,7 +38,8 @@ WELL = WorkerStatus(
         TaskStatus(id="rides/0", state="running", worker="vm-1", lag=1200, watermark=NOW - 4.25, state_bytes=5 << 20),
         TaskStatus(id="rides/1", state="running", worker="vm-1", lag=34, watermark=NOW - 7200),
     ),
-    rates={"rides": 48_000.0, "notes": 211.6},
+    flow=Flow(read={"rides": 48_000.0, "notes": 211.6}),
+    busy=0.8,
     stages={"fetch": 0.25, "decode": 0.5, "commit": 0.25},
     latency={"rides": LatencyStatus(p50=0.012, p99=0.08, records=100)},
     memory=300 << 20,
@@ -53,7 +54,7 @@ AILING = msgspec.structs.replace(
         TaskStatus(id="rides/2", state="restoring", worker="vm-2", restored=0.41, done=41, total=100, rate=9.5),
         TaskStatus(id="rides/3", state="failed", worker="vm-2", error="the disk is full"),
     ),
-    errors=(ErrorStatus(step="worker", message="the broker is away"),),
+    errors=(ErrorStatus(step="worker", message="the broker is away", at=NOW - 5),),
     refused={"rides": 3},
     late={"by_city": 1},
 )
@@ -76,22 +77,6 @@ def shown(group: GroupStatus) -> str:
 )
 def test_the_overview(name: str, group: GroupStatus) -> None:
     assert_golden(GOLDEN / f"{name}.txt", shown(group))
-
-
-def test_what_is_wrong_says_what_to_do() -> None:
-    group = GroupStatus(workers=(AILING, GONE), unheld=("a",))
-    told = {words.split(":")[0]: bad for bad, words in troubles(group)}
-    assert told == {
-        "nobody holds 1 task (a)": True,
-        "the event loop of vm-2 answers 0.9 s late": True,
-        "task rides/2 of vm-2 is being restored, 41% of 100 at 10/s": False,
-        "task rides/3 of vm-2 fails": True,
-        "vm-2": True,
-        "vm-3 does not answer in time": True,
-        "rides refused 3 records": False,
-        "1 record came too late for by_city": False,
-    }
-    assert list(troubles(GroupStatus(workers=(WELL,)))) == []
 
 
 def test_many_tasks_are_not_all_listed() -> None:
