@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import sqlite3
 from pathlib import Path
 from threading import Event, Thread
 
@@ -15,6 +17,7 @@ from flows.brokers.embedded import EmbeddedBroker, turn
 from flows.brokers.embedded.batches import BATCH_BYTES, Piece, combine, decode, encode_append
 from flows.brokers.embedded.share import share
 from flows.brokers.embedded.turn import Turn
+from flows.brokers.embedded.watch import Watch
 from flows.errors import UsageError
 
 TP = TopicPartition("t", 0)
@@ -144,3 +147,17 @@ def test_another_room_can_add_its_scheme(monkeypatch: pytest.MonkeyPatch):
     registry.register("memory", lambda url, **options: (url, options))  # type: ignore[arg-type,return-value]
 
     assert registry.open_broker("memory://x", clock=1) == ("memory://x", {"clock": 1})
+
+
+async def test_a_watch_ends_though_the_last_reader_leaves_meanwhile() -> None:
+    connection = sqlite3.connect(":memory:", check_same_thread=False)
+    for _ in range(50):
+        watch = Watch(connection)
+        ticket = watch.enter({})
+        closing = asyncio.create_task(asyncio.to_thread(watch.close))
+        while not watch._closing:  # noqa: ASYNC110 - it is another thread's
+            await asyncio.sleep(0)
+        watch.leave(ticket)
+        async with asyncio.timeout(30):
+            await closing
+    connection.close()

@@ -52,6 +52,7 @@ class Watch:
         self._tickets: set[Ticket] = set()
         self._somebody = threading.Event()
         self._closing = False
+        self._ending = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="flows-watch", daemon=True)
         self._thread.start()
 
@@ -65,8 +66,9 @@ class Watch:
     def leave(self, ticket: Ticket) -> None:
         """Give a ticket back."""
         self._tickets.discard(ticket)
-        if not self._tickets:
-            self._somebody.clear()
+        with self._ending:
+            if not self._tickets and not self._closing:
+                self._somebody.clear()
 
     def appended(self, ends: Mapping[TopicPartition, int]) -> None:
         """Wake whoever wants one of these partitions and has not read so far."""
@@ -82,8 +84,9 @@ class Watch:
 
     def close(self) -> None:
         """End the thread; blocks for a moment."""
-        self._closing = True
-        self._somebody.set()
+        with self._ending:  # else the last reader to leave, in the loop, could send the thread to sleep for ever
+            self._closing = True
+            self._somebody.set()
         self._thread.join()
 
     def _run(self) -> None:

@@ -84,10 +84,13 @@ async def _pump(channel: Channel, feed: TopicFeed, limits: Limits, closing: asyn
         while open_:
             before = feed.positions
             taking = asyncio.ensure_future(feed.take(limits.heartbeat))
-            await asyncio.wait({taking, ending}, return_when=asyncio.FIRST_COMPLETED)
+            try:
+                await asyncio.wait({taking, ending}, return_when=asyncio.FIRST_COMPLETED)
+            finally:  # the visitor may have left
+                if not taking.done():
+                    taking.cancel()
+                    await asyncio.gather(taking, return_exceptions=True)
             if ending.done():
-                taking.cancel()
-                await asyncio.gather(taking, return_exceptions=True)
                 return
             records = taking.result()
             if feed.skipped != told:
