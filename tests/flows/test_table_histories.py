@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 import flows
 from flows import col, hopping, tumbling
 from tests.drawn import drawn
-from tests.flows.histories import CUTS, DECLARED, NAIVE, SECOND, compare, histories
+from tests.flows.histories import CUTS, DECLARED, NAIVE, SECOND, Reading, compare, histories
 from tests.oracle.tables import Sent, TableOracle
 from tests.oracle.windows import Windows
 
@@ -89,3 +89,25 @@ def test_filters_leave_out_records_but_not_their_time(history: list[Sent], cuts:
         return kept.window(hopping("10s", "5s", grace="3s")).agg(**DECLARED).table("t")
 
     compare(table_of, oracle, history, cuts, 2)
+
+
+@pytest.mark.parametrize("by", ["row", "column"])
+@drawn(10)
+@given(histories(1), CUTS, st.integers(-3, 3))
+def test_what_is_computed_by_row_is_what_is_computed_by_column(
+    by: str, history: list[Sent], cuts: list[str], least: int
+) -> None:
+    def keep(fields: dict[str, Any]) -> bool:
+        return fields["n"] is not None and fields["n"] > least
+
+    def kept(reading: Reading) -> Reading | None:
+        return reading if reading.n is not None and reading.n > least else None
+
+    oracle = TableOracle(["key"], in_microseconds(Windows(10, 4, 5)), NAIVE, keep)
+
+    def table_of(topic: Any) -> Any:
+        stream = topic.map(kept, returns=Reading) if by == "row" else topic.filter(col("n") > least)
+        grouped = stream.group_by("key", partitions=3)
+        return grouped.window(hopping("10s", "4s", grace="5s")).agg(**DECLARED).table("t")
+
+    compare(table_of, oracle, history, cuts, 1)
