@@ -150,7 +150,8 @@ async def live(history: list[Any], fates: list[str], *, markers: bool) -> None:
                 task.cancel()
         await asyncio.gather(*waiting, return_exceptions=True)
     world.broker.fates.clear()
-    await world.kill(0)
+    for number in (0, 1):  # one that lives could still write, and what the other knows of its lanes would be of before
+        await world.kill(number)
     for key in range(KEYS):
         await told(world, world.post(0, key), b"key-%d" % key)
     found = world.there()

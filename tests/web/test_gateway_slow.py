@@ -52,7 +52,8 @@ async def test_a_body_that_does_not_come_is_408(hasty: Gate, lines: tuple[str, .
     async with hasty as gate, Raw(gate.port) as raw:
         await raw.send(head("/topics/gates-notes", *lines))
         answer = await drip(raw, b"1\r\n{\r\n" * 500 if "chunked" in lines[0] else b"{" * 5000)
-        assert answer.startswith(b"HTTP/1.1 408 ")
+        # Who goes on sending into a closed connection is reset, and may never read the answer (RFC 9112, 9.6).
+        assert answer.startswith(b"HTTP/1.1 408 ") or answer == b""
         assert gate.gateway.budget.used == 0
         assert await gate.written("notes") == []
 
