@@ -20,6 +20,7 @@ from dsl.context import current
 from dsl.durations import Duration, microseconds
 from dsl.global_table import GlobalTable
 from dsl.joined import Joined
+from dsl.plan.graph import late_topic_name
 from dsl.plan.nodes import TaskNode
 from dsl.stream import Stream
 from dsl.table import AgentTable, Table
@@ -28,7 +29,7 @@ from flows.brokers.base import Outgoing, TopicPartition
 from flows.brokers.memory import MemoryBroker
 from flows.clock import ManualClock
 from flows.compile.context import topic_encoders
-from flows.compile.names import dead_letters, late_topic, topic_specs
+from flows.compile.names import dead_letters, topic_specs
 from flows.compile.tables import table_decoders
 from flows.decode.codecs import Codecs
 from flows.decode.registry import MemoryRegistry
@@ -198,7 +199,7 @@ class Driver:
     def late(self, table: Table | AgentTable | Joined | str) -> list[LateRecord]:
         """Return all records that were late for a table or a join, with the windows that were closed for them."""
         name = table if isinstance(table, str) else table.step if isinstance(table, Joined) else table.name
-        return [LateRecord.of(r) for r in self._reader(late_topic(self._plan.app, name)).all()]
+        return [LateRecord.of(r) for r in self._reader(late_topic_name(self._plan.app, name)).all()]
 
     def dead_letters(self) -> list[DeadLetter]:
         """Return all records that were refused, with the reason and the origin."""

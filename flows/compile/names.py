@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dsl.plan.graph import Plan, SubTopology
+from dsl.plan.graph import Plan, SubTopology, late_topic_name
 from dsl.plan.nodes import (
     AgentNode,
     AggregateNode,
@@ -69,16 +69,11 @@ def dead_letters(app: str) -> str:
     return f"{app}-dead-letters"
 
 
-def late_topic(app: str, table: str) -> str:
-    """Name the topic of a table's late records."""
-    return f"{app}-{table}-late"
-
-
 def late_topics(plan: Plan, name: str) -> list[str]:
     """Name the topics that get the late records of a table or a join: its own, and those of the tables made of it."""
     joined = [n.table for n in plan.of_type(TableJoinNode) if n.window is not None and name in (n.left, n.right)]
     further = [topic for table in joined for topic in late_topics(plan, table)]
-    return list(dict.fromkeys([late_topic(plan.app, name), *further]))
+    return list(dict.fromkeys([late_topic_name(plan.app, name), *further]))
 
 
 def global_store(table: str) -> str:
@@ -155,7 +150,7 @@ def topic_specs(plan: Plan) -> list[TopicSpec]:
         for node in (plan.nodes[s] for s in part.steps if s in plan.nodes):
             windowed = isinstance(node, AggregateNode | TableNode | TableJoinNode) and node.window is not None
             if windowed or isinstance(node, JoinNode):
-                name = late_topic(plan.app, node.id)
+                name = late_topic_name(plan.app, node.id)
                 if name not in declared:
                     specs.append(TopicSpec(name=name, partitions=part.partitions, internal=True))
     return specs

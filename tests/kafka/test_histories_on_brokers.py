@@ -15,12 +15,13 @@ import pytest
 from hypothesis import given
 
 import flows
+from dsl.plan.graph import late_topic_name
 from flows.brokers.base import Broker, Outgoing, TopicPartition
 from flows.brokers.registry import open_broker
 from flows.cli.readers import offline_tables
 from flows.cli.subject import Subject
 from flows.compile.context import topic_encoders
-from flows.compile.names import dead_letters, late_topic, topic_specs
+from flows.compile.names import dead_letters, topic_specs
 from flows.decode.codecs import Codecs
 from flows.run.worker import Worker
 from flows.settings import Settings, load_settings
@@ -124,7 +125,7 @@ class Run:
             for place, row in rows.items():
                 for column, value in expected[place].items():
                     assert same(row[column], value), (name, place, column, row[column], value)
-            late = await self._values(broker, late_topic(self.app.id, name))
+            late = await self._values(broker, late_topic_name(self.app.id, name))
             assert sorted(_of(value) for value in late) == sorted(map(_of, (r.fields for r in oracle.late))), name
             refused += len(oracle.refused)
         assert len(await self._values(broker, dead_letters(self.app.id))) == refused

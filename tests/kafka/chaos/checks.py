@@ -13,7 +13,8 @@ from typing import Any
 import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from flows.compile.names import changelog, dead_letters, late_topic
+from dsl.plan.graph import late_topic_name
+from flows.compile.names import changelog, dead_letters
 from flows.compile.tables import table_decoders
 from flows.query.offline import RESERVED
 from tests.kafka.chaos.events import numbers_of
@@ -57,7 +58,7 @@ async def check_topics(bootstrap: str, *, may_double: bool = False) -> Wanted:
         for entries in (await _changelog(bootstrap, changelog(FLOW_ID, name))).values():
             rows += decoder.rows(list(decoder.visible(sorted(entries.items()))))
         _compare_rows(f"changelog of {name}", name, rows, wanted)
-    for name in (dead_letters(FLOW_ID), *(() if may_double else (late_topic(FLOW_ID, "by_lane"),))):
+    for name in (dead_letters(FLOW_ID), *(() if may_double else (late_topic_name(FLOW_ID, "by_lane"),))):
         refused = await _read(bootstrap, name)
         if refused:
             raise Failed(f"{len(refused)} records in {name}, the first is {refused[0][2]!r}")
